@@ -17,6 +17,7 @@ In the shape comments B is the batch, C channels, H and W height and width.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from typing import Literal
 
@@ -393,13 +394,16 @@ def load_imagenet_weights(model: ResNet) -> ResNet:
     name = f"ResNet{fitting[0]}_Weights"
     weights = getattr(torchvision.models, name).IMAGENET1K_V1
     try:
-        state = weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
+        state = weights.get_state_dict(
+            progress=False, check_hash=True, map_location="cpu", weights_only=True
+        )
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         folder = torch.hub.get_dir() + "/checkpoints"
         raise RuntimeError(
-            f"torchvision's weights {name}.IMAGENET1K_V1 could not be fetched "
-            f"({error}). With a network, fetch {weights.url} in a browser and put the "
-            f"file into {folder}; or go on with the untrained model"
+            f"torchvision's weights {name}.IMAGENET1K_V1 could not be loaded "
+            f"({error}). Fetch {weights.url} in a browser, put the file into "
+            f"{folder} in place of any damaged one there, and call this again; "
+            "or go on with the untrained model"
         ) from error
     if model.fc.out_features != 1000:
         state["fc.weight"], state["fc.bias"] = model.fc.weight, model.fc.bias

@@ -1,0 +1,61 @@
+"""course_lib.setup and glue, and what importing the package costs."""
+
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import course_lib
+
+
+@pytest.mark.parametrize("module", ["course_lib", "course_lib.dimensions"])
+def test_importing_brings_no_torch(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def draw():
+    return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+
+
+def test_the_same_seed_repeats_every_generator():
+    course_lib.setup(seed=5)
+    first = draw()
+    course_lib.setup(seed=5)
+    assert draw() == first
+    course_lib.setup(seed=6)
+    assert not set(draw()) & set(first)
+
+
+def test_setup_returns_a_device_that_is_there():
+    device = course_lib.setup()
+    assert torch.ones(2, device=device).sum().item() == 2
+    assert device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range_is_named(seed):
+    with pytest.raises(ValueError, match=rf"seed must lie in .* got {seed}"):
+        course_lib.setup(seed)
+
+
+def test_glue_stores_what_myst_nb_stores(monkeypatch):
+    myst_nb = pytest.importorskip("myst_nb")
+    from IPython.core import display_functions
+    from IPython.core.interactiveshell import InteractiveShell
+
+    InteractiveShell.instance()  # without a shell, display only prints
+    published = []
+    monkeypatch.setattr(
+        display_functions,
+        "publish_display_data",
+        lambda data, metadata=None, **_: published.append((data, metadata)),
+    )
+    course_lib.glue("params", "11,689,512")
+    myst_nb.glue("params", "11,689,512", display=False)
+    ours, theirs = published
+    assert ours == theirs
+    assert ours[1]["scrapbook"]["name"] == "params"
