@@ -105,13 +105,16 @@ class CellFigure(SphinxDirective):
 
 
 class CellTargets(SphinxTransform):
-    """Give every labeled code cell an anchor that ``{ref}`` finds."""
+    """Give every labeled code cell an anchor that ``{ref}`` finds, and every cell
+    the classes of its metadata, ``"classes": ["keep-colors"]``."""
 
     default_priority = 210
 
     def apply(self):
         for node in self.document.findall(nodes.container):
-            label = node.get("cell_metadata", {}).get("label")
+            metadata = node.get("cell_metadata", {})
+            node["classes"] += metadata.get("classes", [])
+            label = metadata.get("label")
             if label:
                 node["names"].append(f"cell-{label}")
                 self.document.note_explicit_target(node)
