@@ -1,0 +1,127 @@
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from course_lib import scene
+from course_lib.classes import CRACK_CLASSES
+from course_lib.draws import Draws
+from course_lib.strokes import stroke
+from course_lib.synthetic import COUNTS, SyntheticCracks
+
+
+def test_generator_needs_no_torch():
+    code = "import course_lib.scene, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_items_and_labels():
+    data = SyntheticCracks("validation", size=32, count=12)
+    assert len(data) == 12
+    assert data.classes == CRACK_CLASSES
+    image, label = data[3]
+    assert isinstance(image, Image.Image)
+    assert (image.size, image.mode) == ((32, 32), "RGB")
+    assert isinstance(label, int)
+    assert [data[i][1] for i in range(12)] == data.labels.tolist()
+    assert np.bincount(data.labels).tolist() == [2] * 6
+    assert data[-1][1] == data[11][1]
+    with pytest.raises(IndexError):
+        data[12]
+
+
+def test_a_picture_depends_on_seed_split_and_index_only():
+    few, many = SyntheticCracks(size=32, count=3), SyntheticCracks(size=32, count=9)
+    last = np.asarray(many[2][0])  # first access of `many`, out of order
+    pictures, _ = few.arrays()
+    np.testing.assert_array_equal(pictures[2], last)
+    for other in (
+        SyntheticCracks("validation", size=32, count=9),
+        SyntheticCracks("test", size=32, count=9),
+        SyntheticCracks(size=32, count=9, seed=1),
+    ):
+        assert np.abs(np.asarray(other[2][0], int) - last).mean() > 3
+
+
+def test_splits_share_no_picture():
+    seen = set()
+    for split in COUNTS:
+        pictures, _ = SyntheticCracks(split, size=16, count=60).arrays()
+        seen |= {picture.tobytes() for picture in pictures}
+    assert len(seen) == 180
+
+
+def test_two_processes_draw_what_one_draws():
+    one, labels = SyntheticCracks(size=32, count=40).arrays()
+    two, same = SyntheticCracks(size=32, count=40).arrays(workers=2)
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(labels, same)
+
+
+def test_a_picture_takes_at_most_ten_milliseconds():
+    SyntheticCracks(count=1)[0]
+    start = time.process_time()
+    SyntheticCracks(count=120).arrays()
+    assert time.process_time() - start < 120 * 0.010
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"split": "val"}, "validation"),
+        ({"size": 8}, "16"),
+        ({"count": 0}, "count"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, word):
+    with pytest.raises(ValueError, match=word):
+        SyntheticCracks(**arguments)
+
+
+def test_draws_keep_their_promise():
+    # PCG64's words are fixed by NumPy (NEP 19); so are these numbers.
+    first = Draws(0, 1, 2).random(3)
+    np.testing.assert_array_equal(first, Draws(0, 1, 2).random(3))
+    sample = Draws(5).normal(40_000)
+    assert abs(sample.mean()) < 0.02
+    assert abs(sample.std() - 1) < 0.02
+    assert {Draws(i).integer(4) for i in range(60)} == {0, 1, 2, 3}
+
+
+def test_a_stroke_covers_its_area():
+    start, end = np.array([[0.2, 0.3]]), np.array([[0.8, 0.6]])
+    for width in (0.005, 0.02, 0.1):
+        w = np.array([width])
+        cover = stroke(64, start, end, w, w, np.ones(1))
+        length = np.hypot(0.6, 0.3)
+        area = length * width + np.pi * width**2 / 4
+        assert cover.sum() / 64**2 == pytest.approx(area, rel=0.12, abs=4e-4)
+
+
+@pytest.mark.parametrize("size", [24, 61, 64])
+def test_jpeg_follows_libjpeg(size):
+    # libjpeg without chroma subsampling is the oracle, up to its rounding.
+    import io
+
+    picture = scene.picture((7,), 1, size)
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=60, subsampling=0)
+    oracle = np.asarray(Image.open(file), float)
+    ours = scene.jpeg(picture.astype(float), 60)
+    assert np.abs(np.clip(ours, 0, 255) - oracle).mean() < 1
+    assert (
+        np.abs(ours - picture).mean()
+        > 2 * np.abs(np.clip(ours, 0, 255) - oracle).mean()
+    )
+
+
+def test_blur_is_a_gaussian_blur():
+    from scipy.ndimage import gaussian_filter
+
+    image = np.random.default_rng(0).random((40, 33))
+    oracle = gaussian_filter(image, 1.5, mode="nearest", truncate=2.6)
+    np.testing.assert_allclose(scene.blur(image, 1.5), oracle, atol=2e-3)
