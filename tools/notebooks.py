@@ -55,7 +55,7 @@ def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     )
     for cell in notebook.cells:
-        for key in ("execution", "collapsed", "scrolled", "ExecuteTime"):
+        for key in ("execution", "collapsed", "ExecuteTime", "lines_to_next_cell"):
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":
             for output in cell.outputs:
