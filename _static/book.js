@@ -1,0 +1,52 @@
+// Two things that style sheets cannot do.
+
+// Opened as a file, a page may not read other files: search then lists pages
+// without an excerpt, instead of failing at each.
+if (location.protocol === "file:") {
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+}
+
+// Whatever scrolls sideways must be reachable with the keyboard.
+(() => {
+  const boxes = [
+    "pre",
+    "div.math",
+    "span.math mjx-container",
+    ".cell_output",
+    ".text_html",
+    ".pst-scrollable-table-container",
+  ].join(",");
+
+  function mark() {
+    for (const box of document.querySelectorAll(`.bd-article :is(${boxes})`)) {
+      if (box.matches("span.math mjx-container")) {
+        const room = box.closest("p, li, td, dd, figcaption") ?? box.parentElement;
+        box.classList.toggle("scrolls", box.scrollWidth > room.clientWidth);
+      }
+      const overflow = getComputedStyle(box).overflowX;
+      if (
+        box.scrollWidth > box.clientWidth &&
+        (overflow === "auto" || overflow === "scroll")
+      ) {
+        box.tabIndex = 0;
+      } else if (box.tabIndex === 0) {
+        box.removeAttribute("tabindex");
+      }
+    }
+  }
+
+  let waiting = 0;
+  function markSoon() {
+    clearTimeout(waiting);
+    waiting = setTimeout(mark, 100);
+  }
+
+  addEventListener("load", () => {
+    const article = document.querySelector(".bd-article");
+    if (!article) return;
+    mark();
+    // Fonts, math and opened boxes change widths later.
+    new ResizeObserver(markSoon).observe(article);
+    window.MathJax?.startup?.promise?.then(mark);
+  });
+})();
