@@ -185,9 +185,9 @@ def find_photos(folder: Path) -> Iterator[tuple[Path, str | None]]:
         has no picture's ending, or the file is empty.
     """
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _is_litter(name))
+        folders[:] = sorted(name for name in folders if not is_litter(name))
         for name in sorted(names):
-            if _is_litter(name):
+            if is_litter(name):
                 continue
             path = Path(parent) / name
             if path.suffix.lower() not in IMAGE_SUFFIXES:
@@ -200,7 +200,7 @@ def find_photos(folder: Path) -> Iterator[tuple[Path, str | None]]:
                 yield path, None
 
 
-def _is_litter(name: str) -> bool:
+def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LITTER
 
 

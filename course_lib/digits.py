@@ -1,0 +1,166 @@
+"""Handwritten digits: scikit-learn's real ones, built in, and MNIST."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import Dataset
+
+from course_lib.splits import FRACTIONS, SPLITS, check_split
+
+__all__ = ["ArrayDataset", "digits", "mnist"]
+
+
+class ArrayDataset(Dataset):
+    """Pictures in memory, with labels.
+
+    Attributes:
+        images: uint8, grey [N, H, W] or color [N, H, W, 3].
+        labels: the class of each picture.
+        classes: the names of the classes.
+        transform: applied to each PIL picture; None leaves it so.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: Sequence[int],
+        classes: Sequence[str],
+        *,
+        transform: Callable | None = None,
+    ) -> None:
+        self.images = images
+        self.labels = [int(label) for label in labels]
+        self.classes = tuple(classes)
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple:
+        image = Image.fromarray(self.images[index])
+        if self.transform is not None:
+            image = self.transform(image)
+        return image, self.labels[index]
+
+
+def _stratified(labels: Sequence[int], fractions: Sequence[float]) -> list[list[int]]:
+    """Split indices class by class, in an order that no library decides."""
+    parts: list[list[int]] = [[] for _ in fractions]
+    shares = [round(f * 10**6) for f in fractions]
+    edges = [sum(shares[: i + 1]) for i in range(len(shares) - 1)]
+    for label in sorted(set(labels)):
+        members = [i for i, other in enumerate(labels) if other == label]
+        members.sort(key=lambda i: hashlib.sha256(f"digit {i}".encode()).digest())
+        for place, index in enumerate(members):
+            middle = (2 * place + 1) * 10**6  # of twice len(members) millions
+            part = sum(middle > 2 * len(members) * edge for edge in edges)
+            parts[part].append(index)
+    return [sorted(part) for part in parts]
+
+
+def digits(
+    split: str, *, size: int = 32, transform: Callable | None = None
+) -> ArrayDataset:
+    """Real handwritten digits that come with scikit-learn: nothing to download.
+
+    1,797 pictures of 8 × 8 px with 17 grey levels (Alpaydin and Kaynak: Optical
+    Recognition of Handwritten Digits, UCI repository, 1998), enlarged. Which
+    person wrote which digit is not recorded, so the split cannot be by writer:
+    it is stratified over the ten digits, 70 : 15 : 15, and fixed.
+
+    Args:
+        split: "train", "validation" or "test".
+        size: side of the pictures in pixels, at least 8; bilinear.
+        transform: applied to each PIL picture in mode "L".
+
+    Returns:
+        Pictures, white ink on black as in MNIST, with labels 0 ... 9.
+
+    Raises:
+        ValueError: names the argument and its value.
+    """
+    from sklearn.datasets import load_digits
+
+    part = SPLITS.index(check_split(split))
+    if size < 8:
+        raise ValueError(f"size must be at least 8 pixels, got {size}")
+    source = load_digits()
+    chosen = _stratified(source.target.tolist(), FRACTIONS)[part]
+    bytes8 = np.rint(source.images[chosen] * (255 / 16)).astype(np.uint8)
+    resized = [
+        np.asarray(
+            Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
+        )
+        for image in bytes8
+    ]
+    return ArrayDataset(
+        np.stack(resized),
+        source.target[chosen],
+        [str(digit) for digit in range(10)],
+        transform=transform,
+    )
+
+
+def mnist(
+    root: str | os.PathLike,
+    split: str,
+    *,
+    download: bool = False,
+    transform: Callable | None = None,
+) -> ArrayDataset:
+    """MNIST through torchvision: 50,000, 10,000 and 10,000 digits of 28 × 28 px.
+
+    The test part is the official one; the validation part is a sixth of the
+    official training part, stratified and fixed.
+
+    Args:
+        root: folder with ``MNIST/raw``, as torchvision lays it out. The
+            published ``.gz`` files may lie there still packed, if the folder can
+            be written to.
+        split: "train", "validation" or "test".
+        download: let torchvision fetch the files (12 MB) and check their MD5.
+        transform: applied to each PIL picture in mode "L".
+
+    Returns:
+        Pictures with labels 0 ... 9.
+
+    Raises:
+        ValueError: for an unknown split.
+        FileNotFoundError: if the files are not there and ``download`` is False.
+        DownloadError: if they could not be fetched.
+    """
+    from torchvision.datasets import MNIST
+
+    from course_lib.download import DownloadError
+
+    check_split(split)
+    raw = Path(root) / "MNIST" / "raw"
+    wanted = "\n".join(f"  {name}, MD5 {md5}" for name, md5 in MNIST.resources)
+    advice = (
+        f"By hand: fetch these files from {MNIST.mirrors[-1]}\n{wanted}\nand put them "
+        f"into {raw}. Without them, course_lib.data.digits(split) has real "
+        "handwritten digits built in."
+    )
+    packed = all((raw / name).is_file() for name, _ in MNIST.resources)
+    try:
+        # With all packed files in place torchvision unpacks them and fetches none.
+        source = MNIST(root, train=split != "test", download=download or packed)
+    except (OSError, RuntimeError) as error:
+        if not download and not packed:
+            raise FileNotFoundError(
+                f"no MNIST below {root}; pass download=True. {advice}"
+            ) from None
+        raise DownloadError(f"MNIST could not be had: {error}.\n{advice}") from error
+    images, labels = source.data.numpy(), source.targets.tolist()
+    if split != "test":
+        part = _stratified(labels, (5 / 6, 1 / 6))[split == "validation"]
+        images, labels = images[part], [labels[i] for i in part]
+    return ArrayDataset(
+        images, labels, [str(digit) for digit in range(10)], transform=transform
+    )
