@@ -1,4 +1,4 @@
-// Two things that style sheets cannot do.
+// Three things that style sheets cannot do.
 
 // Opened as a file, a page may not read other files: search then lists pages
 // without an excerpt, instead of failing at each.
@@ -10,8 +10,7 @@ if (location.protocol === "file:") {
 (() => {
   const boxes = [
     "pre",
-    "div.math",
-    "span.math mjx-container",
+    "mjx-container",
     ".cell_output",
     ".text_html",
     ".pst-scrollable-table-container",
@@ -50,3 +49,11 @@ if (location.protocol === "file:") {
     window.MathJax?.startup?.promise?.then(mark);
   });
 })();
+
+// The theme's toggles in the side bar have no name for a screen reader.
+addEventListener("DOMContentLoaded", () => {
+  for (const toggle of document.querySelectorAll(".bd-links details > summary")) {
+    const page = toggle.closest("li").querySelector("a").textContent.trim();
+    toggle.setAttribute("aria-label", `Sections of ${page}`);
+  }
+});
