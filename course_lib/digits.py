@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
-from course_lib.splits import FRACTIONS, SPLITS, check_split
+from course_lib.splits import SPLITS, check_split
 
 __all__ = ["ArrayDataset", "digits", "mnist"]
 
@@ -49,18 +49,23 @@ class ArrayDataset(Dataset):
         return image, self.labels[index]
 
 
-def _stratified(labels: Sequence[int], fractions: Sequence[float]) -> list[list[int]]:
-    """Split indices class by class, in an order that no library decides."""
-    parts: list[list[int]] = [[] for _ in fractions]
-    shares = [round(f * 10**6) for f in fractions]
-    edges = [sum(shares[: i + 1]) for i in range(len(shares) - 1)]
-    for label in sorted(set(labels)):
-        members = [i for i, other in enumerate(labels) if other == label]
-        members.sort(key=lambda i: hashlib.sha256(f"digit {i}".encode()).digest())
-        for place, index in enumerate(members):
-            middle = (2 * place + 1) * 10**6  # of twice len(members) millions
-            part = sum(middle > 2 * len(members) * edge for edge in edges)
-            parts[part].append(index)
+def _stratified(labels: Sequence[int], shares: Sequence[int]) -> list[list[int]]:
+    """Split indices class after class, in an order that no library decides.
+
+    Each item goes to the part that lags most behind its share, so that sizes are
+    exact and the classes of each part differ by one at most from their share.
+    """
+    order = sorted(
+        range(len(labels)),
+        key=lambda i: (labels[i], hashlib.sha256(f"digit {i}".encode()).digest()),
+    )
+    parts: list[list[int]] = [[] for _ in shares]
+    for dealt, index in enumerate(order, start=1):
+        lags = [
+            share * dealt - sum(shares) * len(part)
+            for share, part in zip(shares, parts)
+        ]
+        parts[lags.index(max(lags))].append(index)
     return [sorted(part) for part in parts]
 
 
@@ -91,7 +96,7 @@ def digits(
     if size < 8:
         raise ValueError(f"size must be at least 8 pixels, got {size}")
     source = load_digits()
-    chosen = _stratified(source.target.tolist(), FRACTIONS)[part]
+    chosen = _stratified(source.target.tolist(), (70, 15, 15))[part]
     bytes8 = np.rint(source.images[chosen] * (255 / 16)).astype(np.uint8)
     resized = [
         np.asarray(
@@ -159,7 +164,7 @@ def mnist(
         raise DownloadError(f"MNIST could not be had: {error}.\n{advice}") from error
     images, labels = source.data.numpy(), source.targets.tolist()
     if split != "test":
-        part = _stratified(labels, (5 / 6, 1 / 6))[split == "validation"]
+        part = _stratified(labels, (5, 1))[split == "validation"]
         images, labels = images[part], [labels[i] for i in part]
     return ArrayDataset(
         images, labels, [str(digit) for digit in range(10)], transform=transform

@@ -31,7 +31,8 @@ from course_lib.splits import (
     SPLITS,
     Patch,
     check_split,
-    parse_patch,
+    folder_label,
+    parse_name,
     sdnet2018_photos,
     sdnet2018_split,
 )
@@ -118,22 +119,21 @@ class SDNET2018(PhotoDataset):
         if self.notice:
             warnings.warn(self.notice, stacklevel=2)
         homes = sdnet2018_split({patch.photo for _, patch in items}, seed=seed)
-        chosen = [(p, patch) for p, patch in items if homes[patch.photo] == split]
-        if not chosen:
+        mine = [(entry, p) for entry, p in items if homes[p.photo] == split]
+        if not mine:
             there = sorted(set(homes.values()), key=SPLITS.index)
             raise ValueError(
                 f"no photo of split {split!r} is below {self.tree}; its "
                 f"{len(homes)} photos belong to {', '.join(there) or 'no split'}"
             )
-
-        total = len(chosen) + len(skipped)
-        skipped += [
-            Skipped(path, "the file is empty")
-            for path, _ in chosen
-            if path.stat().st_size == 0
-        ]
-        empty = {path for path, _ in skipped}
-        chosen = [(p, patch) for p, patch in chosen if p not in empty]
+        total = len(mine) + len(skipped)
+        chosen = []
+        for entry, patch in mine:
+            path = Path(entry.path)
+            if entry.stat().st_size:
+                chosen.append((path, patch))
+            else:
+                skipped.append(Skipped(path, "the file is empty"))
         if check if check is not None else on_error == "skip":
             good, broken = check_photos([p for p, _ in chosen], progress=progress)
             chosen = [chosen[i] for i in good]
@@ -219,20 +219,21 @@ def _label_folders(folder: Path, layout: tuple) -> Iterator[Path]:
                 yield folder / surface / state
 
 
-def _read_tree(tree: Path) -> tuple[list[tuple[Path, Patch]], list[Skipped]]:
+def _read_tree(tree: Path) -> tuple[list[tuple[os.DirEntry, Patch]], list[Skipped]]:
     """All patches, sorted by class and name, and the files that are none."""
     items, skipped = [], []
     for layout in _LAYOUTS:
         for folder in _label_folders(tree, layout):
+            label = folder_label(*folder.parts[-2:])
             for entry in os.scandir(folder):
-                path = folder / entry.name
                 if is_litter(entry.name):
                     continue
-                patch = parse_patch(path)
+                patch = parse_name(entry.name, label)
                 if patch is None or not entry.is_file():
+                    path = Path(entry.path)
                     skipped.append(Skipped(path, "no file name of SDNET2018"))
-                elif (CRACK_CLASSES[patch.label], patch.name) not in CONTRADICTIONS:
-                    items.append((path, patch))
+                elif (CRACK_CLASSES[label], patch.name) not in CONTRADICTIONS:
+                    items.append((entry, patch))
     items.sort(key=lambda item: (item[1].label, item[1].name))
     return items, sorted(skipped)
 

@@ -33,6 +33,8 @@ __all__ = [
     "Patch",
     "check_split",
     "deal_groups",
+    "folder_label",
+    "parse_name",
     "parse_patch",
     "sdnet2018_photos",
     "sdnet2018_split",
@@ -68,7 +70,7 @@ _FOLDERS = {
     ("walls", "non-cracked"): "uncracked wall",
     ("walls", "cracked"): "cracked wall",
 }
-_NAME = re.compile(r"(?P<photo>\d+)-(?P<patch>\d+)(?:_\d+)?\.jpe?g", re.IGNORECASE)
+_NAME = re.compile(r"(?P<name>(?P<photo>\d+)-\d+(?:_\d+)?)\.jpe?g", re.IGNORECASE)
 
 
 class Patch(NamedTuple):
@@ -91,13 +93,22 @@ def parse_patch(path: PurePath) -> Patch | None:
     """
     if len(path.parts) < 3:
         return None
-    surface_folder, label_folder = (part.lower() for part in path.parts[-3:-1])
-    class_name = _FOLDERS.get((surface_folder, label_folder))
-    match = _NAME.fullmatch(path.name)
-    if class_name is None or match is None:
+    label = folder_label(*path.parts[-3:-1])
+    return None if label is None else parse_name(path.name, label)
+
+
+def folder_label(surface_folder: str, state_folder: str) -> int | None:
+    """The class of the files in, for example, ``D`` / ``CD``; None if it is none."""
+    name = _FOLDERS.get((surface_folder.lower(), state_folder.lower()))
+    return None if name is None else CRACK_CLASSES.index(name)
+
+
+def parse_name(file_name: str, label: int) -> Patch | None:
+    """What ``7001-115.jpg`` in the folder of a class says; None if nothing."""
+    match = _NAME.fullmatch(file_name)
+    if match is None:
         return None
-    label = CRACK_CLASSES.index(class_name)
-    return Patch(label, f"{SURFACES[label // 2]}/{match['photo']}", path.stem)
+    return Patch(label, f"{SURFACES[label // 2]}/{match['photo']}", match["name"])
 
 
 def check_split(split: str) -> str:

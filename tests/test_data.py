@@ -342,7 +342,7 @@ def small_mnist(tmp_path):
 def test_mnist_splits(small_mnist):
     parts = [mnist(small_mnist, split) for split in data.SPLITS]
     assert [len(part) for part in parts] == [500, 100, 50]
-    assert np.bincount(parts[1].labels).tolist() == [10] * 10
+    assert set(np.bincount(parts[1].labels)) <= {9, 10, 11}
     train, validation = ({im.tobytes() for im in part.images} for part in parts[:2])
     assert len(train) == 500 and not train & validation
     image, label = parts[2][13]
