@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from course_lib.map_drawing import AXIS, BOX, CHANNEL, PIXEL, STYLE, Drawing, element, n
-from course_lib.resnet import ResNet, resnet18
+from course_lib.resnet import PlainBlock, ResNet, resnet18
 
 __all__ = ["LINKS", "network_map"]
 
@@ -189,7 +189,7 @@ def network_map(
     if unknown:
         raise ValueError(f"links names {unknown}; the parts are {sorted(LINKS)}")
     stages = [model.layer1, model.layer2, model.layer3, model.layer4]
-    if not hasattr(stages[0][0], "downsample"):
+    if isinstance(stages[0][0], PlainBlock):
         raise ValueError("model is a plain net: it has no shortcuts to draw")
     shape = shapes(model, size)
     drawing = Drawing(links)

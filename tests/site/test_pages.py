@@ -45,7 +45,8 @@ TOO_WIDE = """() => {
     if (document.documentElement.scrollWidth <= edge) return [];
     const boxes = [...document.querySelectorAll("body *")];
     return ["the page", ...boxes
-        .filter(box => box.getBoundingClientRect().right > edge + 1)
+        .filter(box => box.getBoundingClientRect().right > edge + 1
+            && !box.closest("pre, mjx-container, .bd-sidebar"))
         .map(box => `${box.tagName}.${box.className}: ${box.textContent.slice(0, 40)}`)
         .slice(-4)];
 }"""
