@@ -1,0 +1,181 @@
+"""A ledger of a network: one row for each layer that an input runs through.
+
+Shapes, parameters, multiply-accumulates (MACs), bytes of activations and receptive
+fields, of any ``nn.Module`` built from the usual layers, without computing anything:
+a shadow of the model runs once on torch's ``meta`` device, where a tensor has a shape
+and no values. The model itself is never called, and its hooks do not run.
+
+What the columns count:
+
+* **MACs**: multiplications whose product is added to a sum, in convolutions,
+  transposed convolutions and linear layers. Biases, normalization, activations,
+  pooling and additions count 0. A layer with parameters but without a rule counts
+  ``None``, and :attr:`Ledger.unknown` names it. (torchinfo adds one for each bias
+  and each γ and β per image; fvcore adds a few operations per value for
+  normalization and global pooling.)
+* **output**: bytes that a layer allocates for its result. In-place layers and
+  views allocate 0.
+* **kept**: bytes that autograd saves until the backward pass, as its own
+  ``saved_tensors_hooks`` reports them: the input of a convolution, input, mean and
+  deviation of a batch normalization, the output of a ReLU, the input and the int64
+  indices of a maximum pooling. Each block of memory counts once, at the first layer
+  that saves it; parameters and buffers do not count, the input batch does.
+* **field**: receptive field in pixels of the input, as in
+  :mod:`course_lib.dimensions`. Statistics of normalization are left out of it.
+
+The layer's mode decides too: a network in eval mode keeps no batch statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from course_lib.dimensions import Field
+from course_lib.ledger_table import MIB, Ledger, Row
+from course_lib.ledger_trace import Tracer
+
+__all__ = ["Fit", "Ledger", "Row", "fits", "ledger"]
+
+
+def ledger(model: nn.Module, input_shape: Sequence[int]) -> Ledger:
+    """One row for each layer that a batch of ``input_shape`` runs through.
+
+    Args:
+        model: any module that takes one tensor. It is left as it is: parameters,
+            buffers, gradients, mode, hooks and device.
+        input_shape: shape of the whole batch, such as (1, 3, 224, 224).
+
+    Raises:
+        ValueError: if the model does not run on such a shape; says where.
+    """
+    shape = tuple(input_shape)
+    if not shape or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ValueError(
+            "input_shape must be the shape of a batch in positive integers, such as "
+            f"(1, 3, 224, 224), got {input_shape!r}"
+        )
+    return trace(model, shape)
+
+
+def trace(
+    model: nn.Module, shape: tuple[int, ...], train: bool | None = None
+) -> Ledger:
+    """As :func:`ledger`; ``train`` is the mode, by default each module's own."""
+    with torch.inference_mode(False), torch.enable_grad():
+        tracer = Tracer(train)
+        numbers = (p for p in model.parameters() if p.is_floating_point())
+        dtype = next((p.dtype for p in numbers), torch.get_default_dtype())
+        x = torch.empty(shape, dtype=dtype, device="meta")
+        x.field = (Field(), Field()) if len(shape) == 4 else None
+        shadow = tracer.shadow(model, "")
+        saving = torch.autograd.graph.saved_tensors_hooks(tracer.keep, lambda t: t)
+        try:
+            with saving, tracer:
+                shadow(x)
+        except Exception as error:
+            where = f"layer {tracer.path[-1]!r}" if tracer.path else "the model"
+            raise ValueError(
+                f"input_shape={list(shape)} does not run through {where} of "
+                f"{type(model).__name__}: {error}"
+            ) from error
+    parameters = [p for _, p in tracer.parameters.values()]
+    return Ledger(
+        rows=tuple(tracer.rows),
+        input_shape=shape,
+        parameters=sum(p.numel() for p in parameters),
+        parameter_bytes=sum(p.nbytes for p in parameters),
+        trained_bytes=sum(p.nbytes for p in parameters if p.requires_grad),
+        buffer_bytes=sum(b.nbytes for b in tracer.buffers.values()),
+        unused=tuple(
+            name
+            for key, (name, _) in tracer.parameters.items()
+            if key not in tracer.counted
+        ),
+    )
+
+
+class Fit(NamedTuple):
+    """The largest batch that trains in a memory, and the sum behind it.
+
+    All but ``batch`` are bytes. Printing shows the formula with its numbers.
+    """
+
+    batch: int  # 0: not even one image fits
+    memory: int
+    weights: int  # parameters and buffers
+    gradients: int
+    optimizer: int
+    workspace: int
+    fixed: int  # kept whatever the batch: the statistics of batch normalization
+    per_image: int  # kept for each image
+
+    def peak(self, batch: int) -> int:
+        """Bytes that training with this batch needs at its peak."""
+        return sum(self[2:7]) + batch * self.per_image
+
+    def __str__(self) -> str:
+        parts = ("weights", "gradients", "optimizer", "workspace", "fixed")
+        terms = " + ".join(f"{getattr(self, part) / MIB:.1f}" for part in parts)
+        room = self.memory - self.peak(0)
+        return (
+            f"peak = {' + '.join(parts)} + B × per image\n"
+            f"     = {terms} + B × {self.per_image / MIB:.2f} MiB\n"
+            f"B ≤ ({self.memory / MIB:,.0f} − {self.peak(0) / MIB:.1f}) / "
+            f"{self.per_image / MIB:.2f} = {room / self.per_image:.1f}: "
+            f"the largest batch is {self.batch}"
+        )
+
+
+def fits(
+    memory_bytes: int,
+    model: nn.Module,
+    image_shape: Sequence[int],
+    *,
+    optimizer_copies: int = 1,
+    workspace_bytes: int = 256 * MIB,
+) -> Fit:
+    """The largest batch with which ``model`` trains in so much memory.
+
+    At the peak, when the backward pass begins, the memory holds parameters,
+    buffers, gradients, the optimizer's state, workspace of the kernels, and what
+    the forward pass kept of each image. Counted are gradients of all parameters,
+    although the first backward pass allocates them one after another: so the sum
+    is a little too high for small batches. No mixed precision, no checkpointing.
+
+    Args:
+        memory_bytes: what the process may allocate. On a GPU,
+            ``torch.cuda.mem_get_info()[0]`` before training.
+        model: as it will be trained; its parameters with ``requires_grad`` have
+            gradients. Left as it is.
+        image_shape: shape of one image without the batch, such as (3, 224, 224).
+        optimizer_copies: numbers that the optimizer keeps for each trained
+            parameter: SGD 0, SGD with momentum 1, Adam 2.
+        workspace_bytes: scratch memory of the convolution and matrix kernels,
+            256 MiB by default. It depends on GPU and library: measure yours.
+
+    Raises:
+        ValueError: for a negative number, or if the model does not run on images
+            of this shape.
+    """
+    numbers = {"memory_bytes": memory_bytes, "optimizer_copies": optimizer_copies}
+    for name, value in (numbers | {"workspace_bytes": workspace_bytes}).items():
+        if value < 0:
+            raise ValueError(f"{name} must not be negative, got {value}")
+    # Kept bytes are linear in the batch: two passes give both coefficients.
+    two, three = (trace(model, (batch, *image_shape), train=True) for batch in (2, 3))
+    per_image = three.kept_bytes - two.kept_bytes
+    fit = Fit(
+        batch=0,
+        memory=memory_bytes,
+        weights=two.parameter_bytes + two.buffer_bytes,
+        gradients=two.trained_bytes,
+        optimizer=optimizer_copies * two.trained_bytes,
+        workspace=workspace_bytes,
+        fixed=two.kept_bytes - 2 * per_image,
+        per_image=per_image,
+    )
+    return fit._replace(batch=max(0, (memory_bytes - fit.peak(0)) // per_image))
