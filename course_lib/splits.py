@@ -257,7 +257,8 @@ def sdnet2018_photos() -> Mapping[str, tuple[int, ...]]:
     """The 230 photos of SDNET2018 and their patches in each of the six classes."""
     table = files("course_lib") / "results" / "sdnet2018_photos.csv"
     photos = {}
-    for row in csv.DictReader(table.read_text(encoding="utf-8").splitlines()):
+    lines = table.read_text(encoding="utf-8").splitlines()
+    for row in csv.DictReader(line for line in lines if line[0] != "#"):
         counts = [0] * len(CRACK_CLASSES)
         surface = SURFACES.index(row["surface"])
         counts[2 * surface] = int(row["uncracked"])

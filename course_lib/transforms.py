@@ -2,11 +2,11 @@
 
 The numbers ``IMAGENET_MEAN`` and ``IMAGENET_STD`` are those with which
 torchvision's published weights were trained. They were measured on a random part
-of ImageNet's training pictures that nobody recorded; remeasuring (pytorch/vision
-issue 1439 and pull request 1965) gives back the mean, and the std only when it is
-taken *inside each picture* and then averaged. The std over all pixels is larger,
-about 0.28: it also holds the differences between pictures.
-:func:`channel_statistics` measures both for any data set.
+of ImageNet's training pictures that nobody recorded. Torchvision's maintainers
+remeasured them (pytorch/vision, issue 1439 and pull request 1965): the mean comes
+back, and the std too, if it is taken *inside each picture* and then averaged. The
+std over all pixels of all pictures is larger, because it also holds the
+differences between pictures. :func:`channel_statistics` measures both.
 """
 
 from __future__ import annotations
