@@ -131,7 +131,7 @@ class Ledger:
         if self.unknown:
             yield f"MACs not counted: {', '.join(self.unknown)}"
         if self.unused:
-            yield f"Parameters never used: {', '.join(self.unused)}"
+            yield f"Parameters of layers that were not called: {', '.join(self.unused)}"
 
     def __str__(self) -> str:
         table = [HEADS, *(row.cells() for row in self.rows), self.total()]
