@@ -41,7 +41,16 @@ def build(place: Path) -> None:
         source,
         ignore=shutil.ignore_patterns("_build", ".*", "*.egg-info", "__pycache__"),
     )
-    command = [sys.executable, "-c", BUILD, "build", str(source), "-W", "--keep-going"]
+    command = [
+        sys.executable,
+        "-c",
+        BUILD,
+        "build",
+        str(source),
+        "-W",
+        "--keep-going",
+        "-q",
+    ]
     done = subprocess.run(
         [*command, "--path-output", str(place)],
         stdout=subprocess.PIPE,
@@ -73,9 +82,10 @@ def book(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     else:
         try:
             build(place)
+            (place / "good").touch()
         finally:
             ready.touch()
-    assert (html / "index.html").is_file(), "the book did not build"
+    assert (place / "good").exists(), f"the book did not build: {place / 'log.txt'}"
     return html
 
 

@@ -39,7 +39,9 @@ class Trouble:
 @contextmanager
 def visit(browser, base: str, name: str, **options):
     """A page of the book at ``base`` and its troubles, with the network cut off."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, reduced_motion="reduce", **options
+    )
     page, trouble = context.new_page(), Trouble()
 
     def route(found):
