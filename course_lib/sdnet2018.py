@@ -202,14 +202,17 @@ def _find_tree(root: Path) -> Path | None:
                 )
             if any(present):
                 return folder
-        level = [
-            Path(entry.path)
-            for folder in level
-            if folder.is_dir()
-            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
-            if entry.is_dir() and not is_litter(entry.name)
-        ]
+        level = [inner for folder in level for inner in _subfolders(folder)]
     return None
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        inner = [entry for entry in os.scandir(folder) if entry.is_dir()]
+    except OSError:  # no folder, or a closed one
+        return []
+    names = sorted(entry.name for entry in inner if not is_litter(entry.name))
+    return [folder / name for name in names]
 
 
 def _label_folders(folder: Path, layout: tuple) -> Iterator[Path]:

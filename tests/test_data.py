@@ -1,6 +1,7 @@
 """Data sets, transforms, class weights, prediction: against their oracles."""
 
 import io
+import os
 import pickle
 import warnings
 from collections import Counter
@@ -20,7 +21,7 @@ from torch.utils.data import DataLoader
 from torchvision.models import ResNet18_Weights
 from torchvision.transforms import v2
 
-from course_lib import data
+from course_lib import data, results
 from course_lib.data import (
     CRACK_CLASSES,
     IMAGENET_MEAN,
@@ -40,6 +41,7 @@ from course_lib.data import (
     predict_all,
     training_transform,
 )
+from course_lib.experiments import photo_leak
 from course_lib.splits import sdnet2018_photos, sdnet2018_split
 
 OFFICIAL = {
@@ -231,6 +233,40 @@ def test_no_tree_and_two_trees(tmp_path):
         SDNET2018(tmp_path, "val")
     with pytest.raises(ValueError, match="got 'ignore'"):
         SDNET2018(tmp_path, "train", on_error="ignore")
+
+
+def test_a_closed_folder_is_passed_over(tmp_path, monkeypatch):
+    made = make_tree(tmp_path / "z", OFFICIAL, 2)
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert set(quiet(tmp_path, "train").paths) <= made.keys()
+
+
+def test_the_leak_experiment_on_cracks_that_are_easy(tmp_path):
+    draws = np.random.default_rng(0)
+    for photo in photo_leak.PHOTOS:
+        for patch in range(16):
+            pixels = draws.integers(150, 160, (32, 32, 3), dtype=np.uint8)
+            if patch < 6:
+                pixels[:, 15:17] = 20
+            folder = tmp_path / "D" / ("CD" if patch < 6 else "UD")
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / f"{photo}-{patch}.jpg")
+    rows = photo_leak.measure(tmp_path, shuffles=2)
+    assert [(row["photo"], row["split"]) for row in rows] == [
+        (photo, split) for photo in photo_leak.PHOTOS for split in ("random", "photo")
+    ]
+    assert {(row["patches"], row["cracked"]) for row in rows} == {(16, 6)}
+    assert all(float(row["auc"]) == 1 for row in rows)
+    shipped = {(row["photo"], row["split"]) for row in results.load("photo_leak")}
+    assert len(shipped) == 6
 
 
 # Folders
