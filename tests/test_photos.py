@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from course_lib.photos import (
     PhotoError,
@@ -239,6 +239,18 @@ def test_damaged_bytes_give_a_picture_or_a_photo_error(which, cut, changes):
     except PhotoError:
         return
     assert image.mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    "kind", [struct.error, SyntaxError, EOFError, ZeroDivisionError, MemoryError]
+)
+def test_whatever_a_decoder_raises(monkeypatch, kind):
+    def fail(image):
+        raise kind("deep inside")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", fail)
+    with pytest.raises(PhotoError, match=r"broken picture|too large for this machine"):
+        open_photo(stored(RAMP))
 
 
 def test_photo_error_survives_a_worker():
