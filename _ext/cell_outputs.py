@@ -17,6 +17,7 @@ import base64
 import os
 import struct
 from pathlib import Path
+from typing import ClassVar
 
 import nbformat
 from docutils import nodes
@@ -37,7 +38,10 @@ class CellFigure(SphinxDirective):
     required_arguments = 1
     final_argument_whitespace = True
     has_content = True
-    option_spec = {"name": directives.unchanged, "alt": directives.unchanged}
+    option_spec: ClassVar = {
+        "name": directives.unchanged,
+        "alt": directives.unchanged,
+    }
 
     def run(self):
         name, _, label = self.arguments[0].partition("::")

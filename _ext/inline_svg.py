@@ -16,6 +16,7 @@ page; the build warns where there is no such page.
 
 import re
 from pathlib import Path
+from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 LINK = re.compile(r'href="page:([^"#]+)(#[^"]*)?"')
 
 
-class inline_svg(nodes.General, nodes.Element):  # noqa: N801 - docutils' way
+class inline_svg(nodes.General, nodes.Element):
     """Holds the drawing until the page's own address is known."""
 
 
@@ -35,7 +36,10 @@ class InlineSvg(SphinxDirective):
     required_arguments = 1
     final_argument_whitespace = True
     has_content = True
-    option_spec = {"name": directives.unchanged, "class": directives.class_option}
+    option_spec: ClassVar = {
+        "name": directives.unchanged,
+        "class": directives.class_option,
+    }
 
     def run(self):
         _, path = self.env.relfn2path(self.arguments[0])
