@@ -4,7 +4,7 @@ Jupyter Book's defaults load MathJax, RequireJS, the widget manager and Thebe
 from content networks. Here
 
 * MathJax comes from ``_vendor/mathjax``, copied to ``_static/mathjax``, and is
-  loaded only on pages that hold math (Sphinx sees to that);
+  loaded only on pages that hold math (Sphinx also loads it on pages above them);
 * scripts and styles of Thebe, which this book does not use, are dropped;
 * anything else with an address on another host is an error, not a request.
 
@@ -28,13 +28,20 @@ def use_vendored_mathjax(app, config):
     config.mathjax_path = "mathjax/startup.js"
 
 
-def drop_thebe(app, pagename, templatename, context, doctree):
+def is_math(node):
+    return isinstance(node, nodes.math | nodes.math_block)
+
+
+def drop_scripts(app, pagename, templatename, context, doctree):
+    has_math = doctree and any(doctree.findall(is_math))
     for kind in ("script_files", "css_files"):
         kept = []
         for asset in context.get(kind, []):
             address = str(getattr(asset, "filename", None) or "")
             body = getattr(asset, "attributes", {}).get("body") or ""
             if "thebe" in f"{address} {body}".lower():
+                continue
+            if "mathjax" in f"{address} {body}".lower() and not has_math:
                 continue
             if FOREIGN.match(address):
                 logger.warning("%s loads %s", pagename, address)
@@ -54,5 +61,5 @@ def setup(app):
     app.connect("doctree-resolved", drop_thebe_settings, priority=999)
     app.connect("config-inited", use_vendored_mathjax)
     # After every other extension has added its scripts.
-    app.connect("html-page-context", drop_thebe, priority=999)
+    app.connect("html-page-context", drop_scripts, priority=999)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

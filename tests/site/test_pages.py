@@ -20,7 +20,7 @@ DARK = """document.documentElement.dataset.mode = "dark";
 document.documentElement.dataset.theme = "dark";"""
 FACTS = """() => {
     const raw = /\\\\\\(|\\\\\\[|\\\\(frac|begin|mathbf)/;
-    const math = [...document.querySelectorAll(".bd-article .math")];
+    const math = [...document.querySelectorAll(".math")];
     return {
         formulas: math.length,
         unset: math.filter(box => !box.querySelector("mjx-container")
