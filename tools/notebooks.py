@@ -63,6 +63,7 @@ def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if code:
         code[0].source = first_cell()
+        code[0].metadata["tags"] = ["remove-cell"]  # in the book only
     nbformat.validate(notebook)
     return notebook
 
