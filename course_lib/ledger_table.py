@@ -46,7 +46,7 @@ class Row(NamedTuple):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ledger:
     """All rows of one forward pass. Bytes and MACs are those of the whole batch.
 
@@ -146,6 +146,8 @@ class Ledger:
         rule = "-" * max(map(len, lines))
         lines[1:1], lines[-1:-1] = [rule], [rule]
         return "\n".join([*lines, *self.notes()])
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         def line(cells: tuple[str, ...], tag: str = "td") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -84,7 +84,7 @@ class Tracer(TorchFunctionMode):
             self.path.append(name)
             with torch._C.DisableTorchFunction():  # what it calls is no row of its own
                 out = forward(copy, *args, **kwargs)
-                self.record(name, module, (args, kwargs), out, own)
+                self.record(name, module, (*args, *kwargs.values()), out, own)
             self.path.pop()
             return out
 
@@ -93,7 +93,7 @@ class Tracer(TorchFunctionMode):
             out = forward(copy, *args, **kwargs)
             if own:
                 with torch._C.DisableTorchFunction():
-                    self.record(name, module, (args, kwargs), out, own)
+                    self.record(name, module, (*args, *kwargs.values()), out, own)
             self.path.pop()
             return out
 
@@ -106,8 +106,7 @@ class Tracer(TorchFunctionMode):
         args = tuple(map(self.meta, args))
         kwargs = {key: self.meta(value) for key, value in (kwargs or {}).items()}
         out = func(*args, **kwargs)
-        changes = func.__name__ != "__get__" and next(tensors(args), None) is not None
-        if changes and next(tensors(out), None) is not None:
+        if func.__name__ != "__get__" and tensors(args) and tensors(out):
             kind = func.__name__.strip("_")
             self.record(".".join((*self.path[-1:], kind)).strip("."), kind, args, out)
         return out
@@ -154,7 +153,7 @@ class Tracer(TorchFunctionMode):
         out: Any,
         own: Sequence[Tensor] = (),
     ) -> None:
-        inputs, outputs = list(tensors(args)), list(tensors(out))
+        inputs, outputs = tensors(args), tensors(out)
         x, y = inputs[0], outputs[0]
         old = {block(tensor) for tensor in inputs}
         new = [p for p in own if id(p) not in self.counted]
@@ -184,12 +183,12 @@ def block(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-def tensors(value: Any) -> Iterator[Tensor]:
+def tensors(value: Any) -> list[Tensor]:
     """The tensors in nested tuples, lists and dicts."""
     if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors(item)
-    elif isinstance(value, dict):
-        yield from tensors(list(value.values()))
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return []
+    return [tensor for item in value for tensor in tensors(item)]
