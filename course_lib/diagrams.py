@@ -138,17 +138,19 @@ def _shortcut(
     """From the fork on the input's arrow, around the boxes, into the plus."""
     x = center + BOX + 0.24 if steps else center + BOX / 2 + 0.3
     end = center + RADIUS + 0.02
-    axes.plot([center, x, x, end + 0.08], [fork, fork, meet, meet], **LINE, zorder=1)
     axes.plot(center, fork, "o", color=INK, markersize=5)
     _head(axes, (end + 0.1, meet), (end, meet))
     middle = (fork + meet) / 2
     if not steps:
+        path = ([center, x, x, end + 0.08], [fork, fork, meet, meet])
+        axes.plot(*path, **LINE, zorder=1)
         axes.text(x + 0.06, middle, "identity", color=MUTED, rotation=270, va="center")
         return
     top = middle - _stack_height(steps) / 2
-    _boxes(axes, steps, x, top)
-    name = axes.text(x, top - 0.14, "downsample", color=MUTED, ha="center", va="center")
-    name.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 3})
+    axes.plot([center, x, x], [fork, fork, top - 0.26], **LINE, zorder=1)
+    axes.text(x, top - 0.14, "downsample", color=MUTED, ha="center", va="center")
+    bottom = _boxes(axes, steps, x, top)
+    axes.plot([x, x, end + 0.08], [bottom, meet, meet], **LINE, zorder=1)
     axes.text(
         (end + x) / 2 + 0.06,
         meet - 0.13,
