@@ -84,7 +84,7 @@ def stain(draws: Draws, albedo: np.ndarray, light: float) -> None:
     size = len(albedo)
     stretch = draws.uniform(4, 20) if draws.chance(0.3) else 1.0
     blots = field(draws, size, 0.8, draws.uniform(3, 14), 1.2, stretch, np.pi / 2)
-    edge = draws.uniform(0.4, 2)
+    edge = draws.uniform(0.35, 1.3)
     cover = np.clip(edge * (blots - draws.uniform(0.5, 2)) + 0.5, 0, 1)
     tints = ((0.6, 0.6, 0.6), (0.75, 0.6, 0.45), (1.2, 1.2, 1.18), (0.65, 0.72, 0.6))
     tint = np.array(tints[draws.integer(4)])
@@ -94,7 +94,7 @@ def stain(draws: Draws, albedo: np.ndarray, light: float) -> None:
 
 def gouge(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """Short dark gouges and crumbs: as dark as a crack, but they lead nowhere."""
-    size, count = len(albedo), 1 + draws.integer(14)
+    size, count = len(albedo), int(draws.log_uniform(1, 26))
     main = draws.uniform(0, np.pi)
     for _ in range(count):
         start = draws.uniform(0, 1, 2)
@@ -125,18 +125,55 @@ def pebbles(draws: Draws, albedo: np.ndarray, light: float) -> None:
     _blend(albedo, cover * draws.uniform(0.5, 1), color)
 
 
-def spall(draws: Draws, albedo: np.ndarray, light: float) -> None:
-    """A shallow flake broken off: a ragged edge, lit on one side."""
+def hollow(draws: Draws, albedo: np.ndarray, light: float) -> None:
+    """Cavities, honeycombs and flakes: sharp shadows on one side, as in a crack."""
     size = len(albedo)
     x, y = grid(size)
-    center, radius = draws.uniform(0, 1, 2), draws.uniform(0.05, 0.3)
-    shape = np.hypot(x - center[0], (y - center[1]) * draws.uniform(0.6, 1.6))
-    ragged = field(draws, size, 1, 25, 1.3)
-    depth = np.clip((radius - shape) / 0.03 + 0.8 * ragged, 0, 1)
-    dy, dx = np.gradient(depth)
-    tilt = (np.cos(light) * dx + np.sin(light) * dy) * size / 64
-    albedo *= (1 - draws.uniform(0.2, 0.9) * np.clip(tilt, -0.6, 0.6))[..., None]
-    albedo *= (1 + draws.uniform(-0.12, 0.12) * depth)[..., None]
+    center, radius = draws.uniform(0, 1, 2), draws.log_uniform(0.04, 0.4)
+    turn, longer = draws.uniform(0, np.pi), draws.log_uniform(1, 4)
+    cos, sin = np.cos(turn), np.sin(turn)
+    along = (x - center[0]) * cos + (y - center[1]) * sin
+    across = (y - center[1]) * cos - (x - center[0]) * sin
+    near = (radius - np.hypot(along, across * longer)) / radius
+    low = draws.log_uniform(1.5, 8)
+    ragged = field(draws, size, low, low * draws.uniform(2, 6), 1.2)
+    steep = draws.uniform(1, 6)
+    depth = np.clip(steep * (ragged + draws.uniform(1, 3) * near - 0.8), 0, 1)
+    reach = draws.log_uniform(0.015, 0.06) * size
+    shift = np.floor(reach * np.array([np.sin(light), np.cos(light)]) + 0.5)
+    away = np.roll(depth, (-int(shift[0]), -int(shift[1])), (0, 1))
+    shadow = np.clip(depth - away, 0, 1) * draws.uniform(0.2, 0.9)
+    lit = np.clip(away - depth, 0, 1) * draws.uniform(0, 0.25)
+    floor = 1 + draws.uniform(-0.2, 0.12) * depth
+    blue = np.array([1, 1, 1 - draws.uniform(0, 0.25)])  # the sky lights shadows
+    albedo *= (floor + lit)[..., None] * (1 - shadow[..., None] * blue)
+
+
+def border(draws: Draws, albedo: np.ndarray, light: float) -> None:
+    """The slab ends: gravel, soil, timber or a gap beyond a ragged edge."""
+    size = len(albedo)
+    x, y = grid(size)
+    angle, offset = draws.uniform(0, 2 * np.pi), draws.uniform(-0.4, 0.5)
+    ragged = draws.log_uniform(0.002, 0.03) * field(draws, size, 1, 20, 1.2)
+    side = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) - offset + ragged
+    cover = np.clip(side * size * 0.7 + 0.5, 0, 1)
+    kind = draws.integer(4) % 3  # gravel twice as often
+    if kind == 0:
+        edge, tone = cells(draws, size, 8 + draws.integer(24))
+        rough = 1 + draws.uniform(0.1, 0.4) * field(draws, size, 6, 60, 0.8)
+        stones = np.clip(draws.uniform(1.5, 4) * edge, 0, 1) * (0.3 + tone)
+        value = 0.08 + stones * rough * draws.uniform(0.35, 0.9)
+    elif kind == 1:
+        grain = field(draws, size, 3, 60, 0.8, draws.uniform(8, 40), angle + np.pi / 2)
+        value = draws.uniform(0.3, 0.8) * (1 + draws.uniform(0.05, 0.2) * grain)
+    else:
+        value = draws.uniform(0.1, 0.7) * (1 + 0.15 * field(draws, size, 4, 60, 0.8))
+    tint = 1 + draws.random() * np.array([0.06, 0, -0.12])
+    beyond = np.clip(value, 0.02, 1)[..., None] * tint
+    shade = np.clip(side / draws.log_uniform(0.02, 0.15), 0, 1) ** 0.5
+    if draws.chance(0.7):
+        beyond = beyond * (0.3 + 0.7 * shade)[..., None]
+    _blend(albedo, cover, beyond)
 
 
 def ridge(draws: Draws, albedo: np.ndarray, light: float) -> None:
@@ -186,8 +223,8 @@ def paint(draws: Draws, albedo: np.ndarray, light: float) -> None:
 
 def leaf_shadows(draws: Draws, size: int) -> np.ndarray:
     """Dappled shade, [size, size]: 1 in the sun, less under the leaves."""
-    leaves = field(draws, size, draws.uniform(1.5, 4), draws.uniform(6, 18), 0.8)
-    edge = draws.uniform(0.6, 2.5)
+    leaves = field(draws, size, 1.5, draws.uniform(4, 11), 0.8)
+    edge = draws.uniform(0.5, 1.3)
     shade = np.clip(edge * (leaves - draws.uniform(-0.5, 1)) + 0.5, 0, 1)
     return 1 - draws.uniform(0.15, 0.55) * shade
 
@@ -197,10 +234,19 @@ Clutter = Callable[[Draws, np.ndarray, float], None]
 COMMON: dict[Clutter, float] = {stain: 0.25, scratch: 0.2, pebbles: 0.15}
 KINDS: dict[str, dict[Clutter, float]] = {
     "deck": COMMON
-    | {gouge: 0.45, spall: 0.25, ridge: 0.3, joint: 0.12, cable: 0.04, grass: 0.05},
+    | {
+        gouge: 0.5,
+        hollow: 0.5,
+        border: 0.1,
+        ridge: 0.3,
+        joint: 0.12,
+        cable: 0.04,
+        grass: 0.05,
+    },
     "pavement": COMMON
     | {joint: 0.12, paint: 0.15, grass: 0.15, ridge: 0.1, gouge: 0.1},
-    "wall": COMMON | {cable: 0.12, joint: 0.1, spall: 0.1, ridge: 0.1, gouge: 0.25},
+    "wall": COMMON
+    | {cable: 0.12, joint: 0.1, hollow: 0.2, border: 0.04, ridge: 0.1, gouge: 0.25},
 }
 
 

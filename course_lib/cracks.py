@@ -30,14 +30,15 @@ class Crack:
     width: float
 
 
-def _ends(draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+def _ends(draws: Draws, within: bool) -> tuple[np.ndarray, np.ndarray]:
     """Two ends such that a good part of the line between them is in the picture."""
     anchor = draws.uniform(0.12, 0.88, 2)
     angle = draws.uniform(0, 2 * np.pi)
     direction = np.array([np.cos(angle), np.sin(angle)])
     # Most cracks are longer than the picture; some begin or end inside it.
-    forward = draws.uniform(0.15, 0.5) if draws.chance(0.3) else 1.5
-    back = draws.uniform(0.15, 0.5) if draws.chance(0.12) else 1.5
+    forward, back = draws.uniform(0.15, 0.5, 2)
+    forward = forward if draws.chance(0.3) and within else 1.5
+    back = back if draws.chance(0.12) and within else 1.5
     return anchor - back * direction, anchor + forward * direction
 
 
@@ -56,19 +57,24 @@ def _strength(draws: Draws, path: np.ndarray, fading: float) -> np.ndarray:
     return np.clip(strength + max(0.0, 0.75 - typical), 0, 1)
 
 
-def crack(draws: Draws, size: int) -> Crack:
+def crack(draws: Draws, size: int, wider: float = 1.0) -> Crack:
     """Draw one crack with its branches.
+
+    Args:
+        draws: source of randomness.
+        size: pixels per side.
+        wider: factor on the width; coarse surfaces hide fine cracks.
 
     A crack narrower than 0.9 pixels is drawn with that width, so that it can be
     seen at every size.
     """
-    # Half of them hairlines, the others up to a gaping twentieth of the side.
-    if draws.chance(0.6):
+    # Most are hairlines; the others gape, up to a sixth of the side.
+    if draws.chance(0.65):
         width = draws.log_uniform(0.007, 0.018)
     else:
-        width = draws.log_uniform(0.014, 0.11)
-    width = max(width, 0.9 / size)
-    start, end = _ends(draws)
+        width = draws.log_uniform(0.014, 0.16)
+    width = max(width * wider, 0.9 / size)
+    start, end = _ends(draws, within=width < 0.04)
     smooth = draws.uniform(0.55, 0.95)
     bend = draws.uniform(0.04, 0.2)
     path = wander(draws, start, end, LEVELS, bend, smooth)
@@ -76,7 +82,7 @@ def crack(draws: Draws, size: int) -> Crack:
         if _seen(path).sum() >= 8:
             break
         path = (path + np.linspace(start, end, len(path))) / 2
-    fading = draws.uniform(0, 0.9) if draws.chance(0.6) else 0.0
+    fading = draws.uniform(0, 0.9) if draws.chance(0.6) and width < 0.04 else 0.0
     cover = _line(draws, size, path, width, fading)
     branches = draws.integer(4) if draws.chance(0.5) else 0
     inside = np.flatnonzero(_seen(path))

@@ -18,6 +18,9 @@ from course_lib.textures import TEXTURES, field, grid
 
 __all__ = ["picture"]
 
+# Between stones or bricks a hairline could not be seen: cracks are wider there.
+COARSE = {"deck": 1.0, "pavement": 1.8, "wall": 1.25}
+
 
 def picture(key: tuple[int, ...], label: int, size: int) -> np.ndarray:
     """Draw one picture.
@@ -37,32 +40,41 @@ def picture(key: tuple[int, ...], label: int, size: int) -> np.ndarray:
     albedo, slope = TEXTURES[surface](draws.split(), size, light)
     if cracked:
         for _ in range(2 if draws.chance(0.15) else 1):
-            _open(draws.split(), albedo, slope, light)
+            _open(draws.split(), albedo, slope, light, COARSE[surface])
     litter(draws.split(), surface, albedo, light)
     image = albedo * np.clip(1 + slope, 0.25, 1.7)[..., None]
     image = _illuminate(draws.split(), image)
     return _photograph(draws.split(), image)
 
 
-def _open(draws: Draws, albedo: np.ndarray, slope: np.ndarray, light: float) -> None:
+def _open(
+    draws: Draws, albedo: np.ndarray, slope: np.ndarray, light: float, wider: float
+) -> None:
     """Let a crack into a surface: dark inside, its rim lit, its banks changed."""
     size = len(albedo)
-    made = crack(draws.split(), size)
+    made = crack(draws.split(), size, wider)
     cover = made.cover
     # Hairlines are shallow: less light is lost in them.
     wide = np.clip(made.width / 0.03, 0, 1)
     deepest = 0.55 + 0.4 * wide
-    dark = draws.uniform(0.22 + 0.3 * wide, deepest)
+    dark = draws.uniform(0.16 + 0.35 * wide, deepest)
+    dark = 1 - (1 - dark) ** wider
     tint = 1 + draws.uniform(-0.06, 0.06, 3)
+    toward = np.array([np.cos(light), np.sin(light)])
     rubble = field(draws.split(), size, 3, 60, 0.6)
     inside = (1 - dark) * (1 + 0.25 * wide * rubble)
+    # In a gaping crack light reaches the bank that faces it.
+    soft = blur(cover, max(0.5, 0.25 * made.width * size))
+    dy, dx = np.gradient(soft)
+    facing = (toward[0] * dx + toward[1] * dy) * made.width * size
+    inside = inside * (1 + draws.uniform(0, 2.5) * wide * np.clip(facing, -0.4, 1))
     banks = blur(cover, draws.uniform(0.01, 0.05) * size)
     if draws.chance(0.35):  # lime washed out, or dirt washed in
         albedo *= (1 + draws.uniform(-0.35, 0.4) * banks)[..., None]
     albedo *= 1 - cover[..., None] * (1 - np.clip(inside, 0, 1)[..., None] * tint)
-    dy, dx = np.gradient(blur(cover, 0.5 + 0.2 * made.width * size))
-    tilt = np.cos(light) * dx + np.sin(light) * dy
-    slope += draws.uniform(0, 0.5) * np.clip(-tilt, 0, 1) * (1 - cover)
+    dy, dx = np.gradient(blur(cover, 0.6 + 0.1 * made.width * size))
+    tilt = toward[0] * dx + toward[1] * dy
+    slope += draws.uniform(0, 1.2) * np.clip(-tilt, 0, 0.6) * (1 - cover)
 
 
 def _illuminate(draws: Draws, image: np.ndarray) -> np.ndarray:
@@ -75,7 +87,7 @@ def _illuminate(draws: Draws, image: np.ndarray) -> np.ndarray:
     if draws.chance(0.3):
         lamp *= 1 + draws.uniform(0, 0.06) * field(draws, size, 0.7, 3, 1.5)
     own = draws.split()
-    if draws.chance(0.07):
+    if draws.chance(0.05):
         lamp *= leaf_shadows(own, size)
     if draws.chance(0.06):  # the edge of a building's shadow
         turn, offset = draws.uniform(0, 2 * np.pi), draws.uniform(-0.4, 0.4)

@@ -136,7 +136,11 @@ def _deck(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray
     base = draws.uniform(0.48, 0.74) + tint
     cloud = field(draws, size, 0.7, 8, 1.3)
     fine = field(draws, size, 6, 90, 0.5)
-    tone = draws.uniform(0.005, 0.035) * cloud + draws.uniform(0.004, 0.02) * fine
+    tone = draws.uniform(0.005, 0.035) * cloud + draws.log_uniform(0.004, 0.04) * fine
+    if draws.chance(0.25):  # the paste is worn off and sand and gravel show
+        edge, stone = cells(draws, size, 10 + draws.integer(30))
+        shown = np.clip(3 * edge, 0, 1) * np.clip(8 * (stone - 0.6), -0.4, 1)
+        tone += draws.uniform(0.02, 0.12) * shown
     albedo = base * (1 + tone[..., None])
     rough = draws.log_uniform(0.012, 0.075)
     slope = rough * relief(
@@ -159,7 +163,7 @@ def _deck(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray
     albedo *= (
         1
         - draws.uniform(0.1, 0.45)
-        * (pits(draws, size, count, grain, draws.log_uniform(0.01, 0.05))[..., None])
+        * (pits(draws, size, count, grain, draws.log_uniform(0.01, 0.1))[..., None])
     )
     return albedo, slope
 
