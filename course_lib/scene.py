@@ -6,6 +6,7 @@ drawn, so the crack of a picture is the same at every size.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -16,7 +17,7 @@ from course_lib.cracks import crack
 from course_lib.draws import Draws
 from course_lib.textures import TEXTURES, field, grid
 
-__all__ = ["picture"]
+__all__ = ["picture", "stages"]
 
 # Between stones or bricks a hairline could not be seen: cracks are wider there.
 COARSE = {"deck": 1.0, "pavement": 1.8, "wall": 1.25}
@@ -34,17 +35,44 @@ def picture(key: tuple[int, ...], label: int, size: int) -> np.ndarray:
     Returns:
         uint8 [size, size, 3], RGB.
     """
+    *_, (_, last) = stages(key, label, size)
+    return last
+
+
+def stages(
+    key: tuple[int, ...], label: int, size: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Draw one picture and show it after every step, for looking.
+
+    Args:
+        key: as for :func:`picture`.
+        label: as for :func:`picture`.
+        size: as for :func:`picture`.
+
+    Yields:
+        ``(name, image)`` five times: ``"surface"``, ``"crack"``, ``"clutter"`` and
+        ``"light"``, float64 [size, size, 3] of about 0 ... 1, and ``"camera"``,
+        the finished picture as uint8.
+    """
     surface, cracked = SURFACES[label // 2], label % 2 == 1
     draws = Draws(*key, label)
     light = draws.uniform(0, 2 * np.pi)
     albedo, slope = TEXTURES[surface](draws.split(), size, light)
+
+    def lit() -> np.ndarray:
+        return albedo * np.clip(1 + slope, 0.25, 1.7)[..., None]
+
+    yield "surface", lit()
     if cracked:
         for _ in range(2 if draws.chance(0.15) else 1):
             _open(draws.split(), albedo, slope, light, COARSE[surface])
+    yield "crack", lit()
     litter(draws.split(), surface, albedo, light)
-    image = albedo * np.clip(1 + slope, 0.25, 1.7)[..., None]
+    image = lit()
+    yield "clutter", image
     image = _illuminate(draws.split(), image)
-    return _photograph(draws.split(), image)
+    yield "light", image
+    yield "camera", _photograph(draws.split(), image)
 
 
 def _open(
