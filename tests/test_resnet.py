@@ -1,5 +1,6 @@
 """course_lib.resnet against torchvision: names, weights, logits, gradients."""
 
+import functools
 import hashlib
 import http.server
 import threading
@@ -59,7 +60,7 @@ def test_names_shapes_and_parameters_are_torchvisions(depth):
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_logits_and_gradients_are_bit_equal(depth, mode):
     model, reference = pair(depth, num_classes=6)
-    images = torch.randn(2, 3, 64, 48)
+    images = torch.randn(2, 3, 40, 33)
     results = []
     for net in (model, reference):
         net.train(mode == "train")
@@ -76,15 +77,14 @@ def test_logits_and_gradients_are_bit_equal(depth, mode):
         assert torch.equal(buffer, expected_state[name]), name
 
 
-@settings(max_examples=15, deadline=None)
-@given(
-    seed=st.integers(0, 2**31),
-    batch=st.integers(1, 3),
-    height=st.integers(1, 97),
-    width=st.integers(1, 97),
-)
-def test_any_size_is_bit_equal_in_eval_mode(seed, batch, height, width):
-    model, reference = pair(18, seed, num_classes=6)
+lively = functools.cache(partial(pair, 18, num_classes=6))
+fresh = functools.cache(lambda stem: ours.resnet18(stem=stem, num_classes=2))
+
+
+@settings(max_examples=25, deadline=None)
+@given(batch=st.integers(1, 3), height=st.integers(1, 97), width=st.integers(1, 97))
+def test_any_size_is_bit_equal_in_eval_mode(batch, height, width):
+    model, reference = lively()
     images = torch.randn(batch, 3, height, width)
     with torch.no_grad():
         assert torch.equal(model.eval()(images), reference.eval()(images))
@@ -198,14 +198,15 @@ def test_bytes_are_refused_with_the_remedy():
 @given(
     stem=st.sampled_from(["imagenet", "small"]),
     batch=st.integers(1, 2),
-    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    size=st.tuples(st.integers(1, 36), st.integers(1, 36)),
 )
 def test_train_mode_is_refused_exactly_where_batch_norm_refuses(stem, batch, size):
-    model = ours.resnet18(stem=stem, num_classes=2)
+    model = fresh(stem).train()
     images = torch.randn(batch, 3, *size)
     try:
         expected = None
-        model.forward(images)  # the bare network, without our check
+        with torch.no_grad():
+            model.forward(images)  # the bare network, without our check
     except ValueError as error:
         expected = error
     if expected is None:

@@ -1,0 +1,10 @@
+"""Settings that must hold before torch is imported, in tests and in kernels."""
+
+import os
+
+# Each xdist worker, and each kernel it starts, takes its share of the cores;
+# else two workers would run two threads per core and wait for each other.
+workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if workers > 1:
+    share = max(1, (os.cpu_count() or 1) // workers)
+    os.environ.setdefault("OMP_NUM_THREADS", str(share))
