@@ -84,11 +84,11 @@ def stain(draws: Draws, albedo: np.ndarray, light: float) -> None:
     size = len(albedo)
     stretch = draws.uniform(4, 20) if draws.chance(0.3) else 1.0
     blots = field(draws, size, 0.8, draws.uniform(3, 14), 1.2, stretch, np.pi / 2)
-    edge = draws.uniform(0.35, 1.3)
+    edge = draws.log_uniform(0.2, 1.3)
     cover = np.clip(edge * (blots - draws.uniform(0.5, 2)) + 0.5, 0, 1)
     tints = ((0.6, 0.6, 0.6), (0.75, 0.6, 0.45), (1.2, 1.2, 1.18), (0.65, 0.72, 0.6))
     tint = np.array(tints[draws.integer(4)])
-    amount = draws.uniform(0.1, 0.55)
+    amount = draws.log_uniform(0.08, 0.55)
     _blend(albedo, cover * amount, albedo * tint)
 
 
@@ -121,7 +121,7 @@ def pebbles(draws: Draws, albedo: np.ndarray, light: float) -> None:
     )  # fmt: skip
     cover = stroke(size, *ends, width, width * 0.7, np.ones(count))
     _blend(albedo, shadow, albedo * 0.55)
-    color = draws.uniform(0.1, 0.95) * draws.uniform(0.85, 1.1, 3)
+    color = draws.uniform(0.1, 0.95) * draws.uniform(0.95, 1.03, 3)
     _blend(albedo, cover * draws.uniform(0.5, 1), color)
 
 

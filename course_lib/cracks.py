@@ -73,8 +73,10 @@ def crack(draws: Draws, size: int, wider: float = 1.0) -> Crack:
         width = draws.log_uniform(0.007, 0.018)
     else:
         width = draws.log_uniform(0.014, 0.16)
-    width = max(width * wider, 0.9 / size)
-    start, end = _ends(draws, within=width < 0.04)
+    width *= wider
+    thin = width < 0.04
+    width = max(width, 0.9 / size)
+    start, end = _ends(draws, within=thin)
     smooth = draws.uniform(0.55, 0.95)
     bend = draws.uniform(0.04, 0.2)
     path = wander(draws, start, end, LEVELS, bend, smooth)
@@ -82,7 +84,7 @@ def crack(draws: Draws, size: int, wider: float = 1.0) -> Crack:
         if _seen(path).sum() >= 8:
             break
         path = (path + np.linspace(start, end, len(path))) / 2
-    fading = draws.uniform(0, 0.9) if draws.chance(0.6) and width < 0.04 else 0.0
+    fading = draws.uniform(0, 0.9) if draws.chance(0.6) and thin else 0.0
     cover = _line(draws, size, path, width, fading)
     branches = draws.integer(4) if draws.chance(0.5) else 0
     inside = np.flatnonzero(_seen(path))

@@ -136,8 +136,8 @@ def _photograph(draws: Draws, image: np.ndarray) -> np.ndarray:
     # so that only the camera's contrast curve remains.
     image = np.clip(image, 0.004, 1) ** draws.uniform(0.85, 1.2)
     image = blur(image, draws.uniform(0.25, 0.85))
-    grey = draws.normal((size, size, 1)) * draws.uniform(0, 0.012)
-    color = draws.normal((size, size, 3)) * draws.uniform(0, 0.006)
+    grey = draws.split().normal((size, size, 1)) * draws.uniform(0, 0.012)
+    color = draws.split().normal((size, size, 3)) * draws.uniform(0, 0.006)
     levels = 255 * (image + grey + color)
     if draws.chance(0.8):
         levels = jpeg(levels, draws.uniform(45, 96))

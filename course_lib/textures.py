@@ -64,9 +64,20 @@ def field(
     f2 = along**2 + across**2
     gain = np.exp(-f2 / high**2) * (1 - np.exp(-f2 / low**2))
     gain *= (f2 + low**2) ** (-slope / 2)
-    noise = np.fft.rfft2(draws.random((size, size)) - 0.5)
+    noise = _white(draws, size)
     noise = np.fft.irfft2(noise * gain, s=(size, size))
     return noise / (noise.std() + 1e-12)
+
+
+def _white(draws: Draws, size: int) -> np.ndarray:
+    """The spectrum of white noise whose slow waves are the same at every size."""
+    coarse, grain = draws.split(), draws.split()
+    few = np.fft.rfft2(coarse.random((32, 32)) - 0.5) / 32
+    noise = np.fft.rfft2(grain.random((size, size)) - 0.5) / size
+    last = min(16, size // 2)  # the waves below this belong to the coarse grid
+    noise[:last, :last] = few[:last, :last]
+    noise[1 - last :, :last] = few[1 - last :, :last]
+    return noise
 
 
 def relief(

@@ -48,6 +48,17 @@ def test_a_picture_depends_on_seed_split_and_index_only():
         assert np.abs(np.asarray(other[2][0], int) - last).mean() > 3
 
 
+@pytest.mark.parametrize("index", range(8))
+def test_a_larger_size_shows_the_same_scene(index):
+    def coarse(size):
+        image = SyntheticCracks(size=size, count=8)[index][0]
+        small = image.convert("L").resize((12, 12), Image.Resampling.BOX)
+        return np.asarray(small, float).ravel()
+
+    alike = np.corrcoef(coarse(64), coarse(160))[0, 1]
+    assert alike > 0.9
+
+
 def test_splits_share_no_picture():
     seen = set()
     for split in COUNTS:
@@ -113,7 +124,8 @@ def test_jpeg_follows_libjpeg(size):
     oracle = np.asarray(Image.open(file), float)
     ours = np.clip(scene.jpeg(picture.astype(float), 60), 0, 255)
     assert np.abs(ours - oracle).mean() < 0.6
-    assert np.abs(ours - oracle).max() < 4
+    # A wave on the edge between two steps may fall to either side.
+    assert np.percentile(np.abs(ours - oracle), 98) < 1
     assert np.abs(ours - picture).mean() > 1
 
 
