@@ -125,7 +125,7 @@ def test_jpeg_follows_libjpeg(size):
     ours = np.clip(scene.jpeg(picture.astype(float), 60), 0, 255)
     assert np.abs(ours - oracle).mean() < 0.6
     # A wave on the edge between two steps may fall to either side.
-    assert np.percentile(np.abs(ours - oracle), 98) < 1
+    assert np.percentile(np.abs(ours - oracle), 80) < 0.6
     assert np.abs(ours - picture).mean() > 1
 
 
