@@ -14,10 +14,10 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from course_lib import cache as cache_module
-from course_lib.cache import CacheError, DecodedCache
-from course_lib.folders import CrackFolder
-from course_lib.photos import PhotoError
+from course_lib.data import cache as cache_module
+from course_lib.data.cache import CacheError, DecodedCache
+from course_lib.data.folders import CrackFolder
+from course_lib.data.photos import PhotoError
 
 
 def make_photos(root, count=6, seed=0):

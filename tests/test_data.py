@@ -41,8 +41,8 @@ from course_lib.data import (
     predict_all,
     training_transform,
 )
+from course_lib.data.splits import sdnet2018_photos, sdnet2018_split
 from course_lib.experiments import photo_leak
-from course_lib.splits import sdnet2018_photos, sdnet2018_split
 
 OFFICIAL = {
     "uncracked deck": "D/UD",

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from course_lib import resnet
-from course_lib.diagrams import draw_units
-from course_lib.maps import feature_maps, maps_to_scale
-from course_lib.units import describe_unit, unit_flow
+from course_lib.figures.diagrams import draw_units
+from course_lib.figures.maps import feature_maps, maps_to_scale
+from course_lib.figures.units import describe_unit, unit_flow
 
 
 @pytest.fixture(autouse=True)

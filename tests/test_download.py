@@ -14,10 +14,10 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from course_lib import archives, download, sdnet2018
-from course_lib.archives import extract_zip
-from course_lib.download import DownloadError, RemoteFile, fetch, file_md5
-from course_lib.sdnet2018 import SDNET2018, SDNET2018_FILE, download_sdnet2018
+from course_lib.data import archives, download, sdnet2018
+from course_lib.data.archives import extract_zip
+from course_lib.data.download import DownloadError, RemoteFile, fetch, file_md5
+from course_lib.data.sdnet2018 import SDNET2018, SDNET2018_FILE, download_sdnet2018
 
 BODY = bytes(range(256)) * 4000  # 1 MB
 MD5 = hashlib.md5(BODY).hexdigest()

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from course_lib.photos import (
+from course_lib.data.photos import (
     PhotoError,
     check_photos,
     find_photos,

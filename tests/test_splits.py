@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
 from course_lib.classes import CRACK_CLASSES, SURFACES
-from course_lib.splits import (
+from course_lib.data.splits import (
     CONTRADICTIONS,
     FRACTIONS,
     SPLITS,

@@ -10,8 +10,8 @@ from PIL import Image
 
 from course_lib import scene
 from course_lib.classes import CRACK_CLASSES
-from course_lib.draws import Draws
-from course_lib.strokes import stroke
+from course_lib.scene.draws import Draws
+from course_lib.scene.strokes import stroke
 from course_lib.synthetic import COUNTS, SyntheticCracks
 
 

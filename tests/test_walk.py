@@ -11,7 +11,7 @@ import torch
 from matplotlib.colors import to_rgba
 
 from course_lib import figures
-from course_lib.walk import draw_branches, draw_probabilities, draw_verdicts
+from course_lib.figures.walk import draw_branches, draw_probabilities, draw_verdicts
 
 
 @pytest.fixture(autouse=True)

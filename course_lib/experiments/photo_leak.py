@@ -29,7 +29,7 @@ from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from course_lib.photos import open_photo
+from course_lib.data.photos import open_photo
 
 PHOTOS = (7001, 7002, 7003)
 

@@ -12,10 +12,10 @@ from functools import lru_cache
 import numpy as np
 
 from course_lib.classes import SURFACES
-from course_lib.clutter import leaf_shadows, litter
-from course_lib.cracks import crack
-from course_lib.draws import Draws
-from course_lib.textures import TEXTURES, field, grid
+from course_lib.scene.clutter import leaf_shadows, litter
+from course_lib.scene.cracks import crack
+from course_lib.scene.draws import Draws
+from course_lib.scene.textures import TEXTURES, field, grid
 
 __all__ = ["picture", "stages"]
 

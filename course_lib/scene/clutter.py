@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course_lib.draws import Draws
-from course_lib.strokes import chain, stroke, wander
-from course_lib.textures import cells, field, grid
+from course_lib.scene.draws import Draws
+from course_lib.scene.strokes import chain, stroke, wander
+from course_lib.scene.textures import cells, field, grid
 
 __all__ = ["leaf_shadows", "litter"]
 

@@ -1,6 +1,6 @@
 """The data flow of one unit, read off its code by ``torch.fx``.
 
-:mod:`course_lib.diagrams` draws it.
+:mod:`course_lib.figures.diagrams` draws it.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from course_lib.draws import Draws
-from course_lib.strokes import stroke
+from course_lib.scene.draws import Draws
+from course_lib.scene.strokes import stroke
 
 __all__ = ["TEXTURES", "cells", "field", "grid"]
 

@@ -1,7 +1,7 @@
 """Diagrams of residual units, drawn from the modules themselves.
 
-A unit is drawn from what its ``forward`` does (:mod:`course_lib.units`) and from
-the attributes of its modules: a diagram cannot say anything that the code does
+A unit is drawn from what its ``forward`` does (:mod:`course_lib.figures.units`) and
+from the attributes of its modules: a diagram cannot say anything that the code does
 not do. All drawing is in inches, so that type has the same size everywhere.
 """
 
@@ -17,7 +17,7 @@ from matplotlib.patches import Circle, FancyBboxPatch
 from torch import nn
 
 from course_lib.figures import AMBER, BLUE, GREEN, INK, MUTED, ORANGE, use_style
-from course_lib.units import Step, UnitFlow, unit_flow
+from course_lib.figures.units import Step, UnitFlow, unit_flow
 
 __all__ = ["draw_units"]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from course_lib.draws import Draws
-from course_lib.strokes import chain, wander, waver
+from course_lib.scene.draws import Draws
+from course_lib.scene.strokes import chain, wander, waver
 
 __all__ = ["Crack", "crack"]
 

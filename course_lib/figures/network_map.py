@@ -8,7 +8,7 @@ of the feature map.
 The book inlines the file (``_ext/inline_svg.py``), so its colors follow the
 reader's theme; seen alone it is light. To draw it again::
 
-    python -m course_lib.network_map > _static/network_map.svg
+    python -m course_lib.figures.network_map > _static/network_map.svg
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from course_lib.map_drawing import AXIS, BOX, CHANNEL, PIXEL, STYLE, Drawing, element, n
+from course_lib.figures.map_drawing import (
+    AXIS,
+    BOX,
+    CHANNEL,
+    PIXEL,
+    STYLE,
+    Drawing,
+    element,
+    n,
+)
 from course_lib.resnet import PlainBlock, ResNet, resnet18
 
 __all__ = ["LINKS", "network_map"]

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from course_lib.photos import show_progress
+from course_lib.data.photos import show_progress
 
 __all__ = [
     "IMAGENET_MEAN",

@@ -9,8 +9,8 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from course_lib.download import DownloadError
-from course_lib.photos import show_progress
+from course_lib.data.download import DownloadError
+from course_lib.data.photos import show_progress
 
 __all__ = ["extract_zip"]
 

@@ -15,18 +15,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from course_lib.archives import extract_zip
 from course_lib.classes import CRACK_CLASSES
-from course_lib.download import DownloadError, RemoteFile, fetch
-from course_lib.folders import PhotoDataset
-from course_lib.photos import (
+from course_lib.data.archives import extract_zip
+from course_lib.data.download import DownloadError, RemoteFile, fetch
+from course_lib.data.folders import PhotoDataset
+from course_lib.data.photos import (
     OnError,
     Skipped,
     check_photos,
     is_litter,
     report_skipped,
 )
-from course_lib.splits import (
+from course_lib.data.splits import (
     CONTRADICTIONS,
     SPLITS,
     Patch,

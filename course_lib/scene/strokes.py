@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.draws import Draws
+from course_lib.scene.draws import Draws
 
 __all__ = ["chain", "stroke", "wander", "waver"]
 

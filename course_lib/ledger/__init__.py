@@ -35,8 +35,8 @@ import torch
 from torch import nn
 
 from course_lib.dimensions import Field
-from course_lib.ledger_table import MIB, Ledger, Row
-from course_lib.ledger_trace import Tracer
+from course_lib.ledger.table import MIB, Ledger, Row
+from course_lib.ledger.trace import Tracer
 
 __all__ = ["Fit", "Ledger", "Row", "fits", "ledger"]
 

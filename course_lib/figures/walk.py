@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from course_lib.figures import BLUE, INK, MUTED, ORANGE, use_style
-from course_lib.worked import SIGNED
+from course_lib.figures.worked import SIGNED
 
 __all__ = ["draw_branches", "draw_probabilities", "draw_verdicts"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
-from course_lib.splits import SPLITS, check_split
+from course_lib.data.splits import SPLITS, check_split
 
 __all__ = ["ArrayDataset", "digits", "mnist"]
 
@@ -144,7 +144,7 @@ def mnist(
     """
     from torchvision.datasets import MNIST
 
-    from course_lib.download import DownloadError
+    from course_lib.data.download import DownloadError
 
     check_split(split)
     raw = Path(root) / "MNIST" / "raw"

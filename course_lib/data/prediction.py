@@ -12,8 +12,14 @@ from PIL import Image
 from torch import nn
 
 from course_lib.classes import CRACK_CLASSES
-from course_lib.photos import OnError, PhotoError, Skipped, open_photo, report_skipped
-from course_lib.transforms import evaluation_transform
+from course_lib.data.photos import (
+    OnError,
+    PhotoError,
+    Skipped,
+    open_photo,
+    report_skipped,
+)
+from course_lib.data.transforms import evaluation_transform
 
 __all__ = ["predict", "predict_all"]
 
@@ -30,7 +36,7 @@ def predict(
     """Return the probability of each class for one photo.
 
     The photo may have any size, orientation and color mode, see
-    :func:`course_lib.photos.open_photo`. The model runs where its parameters
+    :func:`course_lib.data.photos.open_photo`. The model runs where its parameters
     are, in evaluation mode, and is left in the mode it was in.
 
     Args:

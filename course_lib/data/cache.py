@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image, ImageOps
 from torch.utils.data import Dataset
 
-from course_lib.folders import PhotoDataset
-from course_lib.photos import PhotoError, open_photo, show_progress
+from course_lib.data.folders import PhotoDataset
+from course_lib.data.photos import PhotoError, open_photo, show_progress
 
 __all__ = ["CacheError", "DecodedCache"]
 

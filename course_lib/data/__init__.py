@@ -8,17 +8,17 @@
   decoded cache, and one photo's prediction.
 """
 
-from course_lib.balance import balanced_sampler, class_weights
-from course_lib.cache import CacheError, DecodedCache
 from course_lib.classes import CRACK_CLASSES, SURFACES
-from course_lib.digits import ArrayDataset, digits, mnist
-from course_lib.download import DownloadError
-from course_lib.folders import CrackFolder, PhotoDataset
-from course_lib.photos import PhotoError, open_photo
-from course_lib.predict import predict, predict_all
-from course_lib.sdnet2018 import SDNET2018, download_sdnet2018
-from course_lib.splits import SPLITS, split_by_group
-from course_lib.transforms import (
+from course_lib.data.balance import balanced_sampler, class_weights
+from course_lib.data.cache import CacheError, DecodedCache
+from course_lib.data.digit_sets import ArrayDataset, digits, mnist
+from course_lib.data.download import DownloadError
+from course_lib.data.folders import CrackFolder, PhotoDataset
+from course_lib.data.photos import PhotoError, open_photo
+from course_lib.data.prediction import predict, predict_all
+from course_lib.data.sdnet2018 import SDNET2018, download_sdnet2018
+from course_lib.data.splits import SPLITS, split_by_group
+from course_lib.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     channel_statistics,

@@ -1,4 +1,4 @@
-"""The shapes that :mod:`course_lib.network_map` composes: SVG, without torch.
+"""The shapes that :mod:`course_lib.figures.network_map` composes: SVG, without torch.
 
 Colors are CSS variables with the light theme's as a fallback, so that the drawing
 follows the theme of the page that inlines it.

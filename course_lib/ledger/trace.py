@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from course_lib.ledger_rules import (
+from course_lib.ledger.rules import (
     WINDOWS,
     count_macs,
     field_after,
     norm_shape,
     stand_in,
 )
-from course_lib.ledger_table import Row
+from course_lib.ledger.table import Row
 
 HOOKS = tuple(key for key in nn.Module().__dict__ if key.endswith("_hooks"))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch.utils.data import Dataset
 
-from course_lib.photos import (
+from course_lib.data.photos import (
     OnError,
     Skipped,
     check_photos,
