@@ -1,0 +1,93 @@
+"""Random views of a whole batch at once, on the device where it lies.
+
+Transforms of one picture at a time (``training_transform``) cost a Python call per
+picture and step; these work on the batch, every picture with numbers of its own,
+and draw from a generator, so that a training that was interrupted goes on with the
+same views. They expect normalized floats, and change them by shares of their own
+spread, so they serve any normalization.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+__all__ = ["digit_views", "photo_views"]
+
+
+def _uniform(
+    images: Tensor, generator: torch.Generator, low: float, high: float
+) -> Tensor:
+    """One number per picture, [B, 1, 1, 1], drawn on the CPU: the same everywhere."""
+    values = torch.rand(len(images), 1, 1, 1, generator=generator)
+    return (low + (high - low) * values).to(images)
+
+
+def photo_views(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Turn, mirror and light photos that have no up and down, such as pavements.
+
+    Each picture is mirrored and turned by a multiple of 90° (eight ways, all equally
+    likely), and its brightness, contrast and color strength change by up to a third.
+
+    Args:
+        images: float [B, C, H, H], normalized; squares, because they are turned.
+        generator: on the CPU; decides everything.
+
+    Returns:
+        float [B, C, H, H], new memory.
+
+    Raises:
+        ValueError: if the pictures are not square.
+    """
+    if images.ndim != 4 or images.shape[2] != images.shape[3]:
+        raise ValueError(
+            f"images must be [B, C, H, H] with square pictures, got "
+            f"{list(images.shape)}; cut or resize them to squares"
+        )
+    ways = torch.randint(8, (len(images),), generator=generator).tolist()
+    x = torch.stack(
+        [
+            torch.rot90(image.flip(2) if way >= 4 else image, way % 4, (1, 2))
+            for image, way in zip(images, ways)
+        ]
+    )
+    if x.shape[1] == 3:
+        grey = x.mean(1, keepdim=True)
+        x = grey + (x - grey) * _uniform(x, generator, 0.67, 1.33)
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = mean + (x - mean) * _uniform(x, generator, 0.67, 1.33)
+    return x + _uniform(x, generator, -0.33, 0.33) * x.std()
+
+
+def digit_views(
+    images: Tensor,
+    generator: torch.Generator,
+    *,
+    turn: float = 10.0,
+    shift: float = 0.08,
+    scale: float = 0.1,
+) -> Tensor:
+    """Turn, shift and stretch digits a little, never mirror them.
+
+    Args:
+        images: float [B, C, H, W]; what lies outside counts as the edge's pixel.
+        generator: on the CPU; decides everything.
+        turn: largest angle in degrees.
+        shift: largest shift as a share of the size.
+        scale: largest stretch as a share.
+
+    Returns:
+        float [B, C, H, W], new memory.
+    """
+    angle = _uniform(images, generator, -turn, turn).flatten().deg2rad()
+    size = _uniform(images, generator, 1 - scale, 1 + scale).flatten()
+    # In the grid's coordinates the picture reaches from -1 to 1: 2 is its size.
+    right = _uniform(images, generator, -2 * shift, 2 * shift).flatten()
+    down = _uniform(images, generator, -2 * shift, 2 * shift).flatten()
+    rows = [
+        torch.stack([size * angle.cos(), -size * angle.sin(), right], 1),
+        torch.stack([size * angle.sin(), size * angle.cos(), down], 1),
+    ]
+    grid = affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return grid_sample(images, grid, padding_mode="border", align_corners=False)
