@@ -1,0 +1,316 @@
+"""Each operation of ResNet forward, and right beside it its backward by hand.
+
+``*_forward`` returns the output and ``saved``, what backward will need.
+``*_backward(delta, saved)`` takes δ, the gradient of the loss L at that output,
+and returns the gradients at the operation's inputs, in their order. Nothing here
+asks autograd; the functions run with and without it.
+
+In the shape comments B is the batch, C the channels in, O the channels out, N one
+size of a map in front of a window and M behind it. Sources: the derivations on the
+course's page about layer gradients; batch normalization: Ioffe and Szegedy (2015),
+https://arxiv.org/abs/1502.03167, section 3; residual addition: He et al. (2015),
+https://arxiv.org/abs/1512.03385, equations 1 and 2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = [
+    "add_backward",
+    "add_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "conv2d_backward",
+    "conv2d_forward",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "fork_backward",
+    "fork_forward",
+    "global_average_pool_backward",
+    "global_average_pool_forward",
+    "linear_backward",
+    "linear_forward",
+    "max_pool_backward",
+    "max_pool_forward",
+    "relu_backward",
+    "relu_forward",
+]
+
+Pair = int | tuple[int, int]
+Saved = tuple[Any, ...]
+
+
+def _pair(value: Pair) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _per_channel(values: Tensor) -> Tensor:
+    """[C] to [C, 1, 1]: one value for all places of a channel's maps."""
+    return values[:, None, None]
+
+
+def conv2d_forward(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+) -> tuple[Tensor, Saved]:
+    """z[b,o,i,j] = b[o] + Σ_c,k,l w[o,c,k,l] · x[b,c,iS−P+kD,jS−P+lD].
+
+    Args:
+        x: [B, C, H, W].
+        w: [O, C, K, K], or two sizes K.
+        b: [O], or None.
+        stride: S, one number or (rows, columns), as the next two.
+        padding: P, zeros on each side.
+        dilation: D.
+
+    Returns:
+        z [B, O, H', W'] and saved.
+    """
+    stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
+    z = F.conv2d(x, w, b, stride, padding, dilation)
+    return z, (x, w, b is not None, stride, padding, dilation)
+
+
+def conv2d_backward(
+    delta: Tensor, saved: Saved
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Gradients of a convolution.
+
+    Args:
+        delta: ∂L/∂z [B, O, H', W'].
+        saved: from :func:`conv2d_forward`.
+
+    Returns:
+        ∂L/∂x [B, C, H, W], ∂L/∂w [O, C, K, K] and ∂L/∂b [O] (None without b).
+    """
+    x, w, has_bias, stride, padding, dilation = saved
+    kernel = w.shape[2:]
+
+    # Rows that the floor of the size formula drops: no window reads them, and the
+    # transposed convolution must put them back, with gradient 0.
+    dropped = [
+        (x.shape[2 + a] + 2 * padding[a] - dilation[a] * (kernel[a] - 1) - 1)
+        % stride[a]
+        for a in (0, 1)
+    ]
+    dx = F.conv_transpose2d(
+        delta, w, None, stride, padding, dropped, dilation=dilation
+    )
+
+    # The weight w[o,c,k,l] met x at every S-th place: δ convolves x, and what was
+    # the stride of the windows is the dilation of δ.
+    dw = F.conv2d(
+        x.transpose(0, 1), delta.transpose(0, 1), None, dilation, padding, stride
+    )
+    dw = dw.transpose(0, 1)[:, :, : kernel[0], : kernel[1]]
+
+    db = delta.sum(dim=(0, 2, 3)) if has_bias else None
+    return dx, dw, db
+
+
+def batch_norm_forward(
+    z: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    *,
+    running: tuple[Tensor, Tensor] | None = None,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Saved]:
+    """y = γ ẑ + β with ẑ = (z − μ) / √(σ² + ε), channel by channel.
+
+    Args:
+        z: [B, C, H, W].
+        gamma: γ [C].
+        beta: β [C].
+        running: mean and variance [C] to use in eval mode; None is train mode,
+            where the batch's own mean and biased variance are used. No running
+            statistics are updated.
+        eps: ε.
+
+    Returns:
+        y [B, C, H, W] and saved.
+    """
+    if running is None:
+        var, mu = torch.var_mean(z, dim=(0, 2, 3), correction=0)
+        y = F.batch_norm(z, None, None, gamma, beta, training=True, eps=eps)
+    else:
+        mu, var = running
+        y = F.batch_norm(z, mu, var, gamma, beta, training=False, eps=eps)
+    # torch's own y, and not gamma * z_hat + beta, which may differ from it in the
+    # last bit: at a ReLU's kink one such bit changes a slope from 0 to 1.
+    inv_sigma = (var + eps).rsqrt()
+    z_hat = (z - _per_channel(mu)) * _per_channel(inv_sigma)
+    return y, (z_hat, gamma, inv_sigma, running is None)
+
+
+def batch_norm_backward(delta: Tensor, saved: Saved) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of batch normalization, in the mode of its forward.
+
+    Args:
+        delta: ∂L/∂y [B, C, H, W].
+        saved: from :func:`batch_norm_forward`.
+
+    Returns:
+        ∂L/∂z [B, C, H, W], ∂L/∂γ [C] and ∂L/∂β [C].
+    """
+    z_hat, gamma, inv_sigma, own_statistics = saved
+    m = z_hat.numel() // z_hat.shape[1]  # values per channel: B·H·W
+
+    dbeta = delta.sum(dim=(0, 2, 3))
+    dgamma = (delta * z_hat).sum(dim=(0, 2, 3))
+
+    dz_hat = delta
+    if own_statistics:
+        # z also moves μ and σ of its channel. These two paths take away from δ its
+        # mean and its share along ẑ; in eval mode μ and σ are constants.
+        dz_hat = delta - _per_channel(dbeta / m) - z_hat * _per_channel(dgamma / m)
+    dz = dz_hat * _per_channel(gamma * inv_sigma)
+    return dz, dgamma, dbeta
+
+
+def relu_forward(z: Tensor) -> tuple[Tensor, Saved]:
+    """y = max(z, 0), any shape."""
+    y = F.relu(z)
+    return y, (y,)
+
+
+def relu_backward(delta: Tensor, saved: Saved) -> Tensor:
+    """∂L/∂z: δ where z > 0, else 0. At the kink, z = 0, PyTorch takes slope 0."""
+    (y,) = saved
+    return delta * (y > 0)
+
+
+def max_pool_forward(
+    x: Tensor,
+    kernel_size: Pair,
+    *,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+) -> tuple[Tensor, Saved]:
+    """The largest number of each window; windows may overlap.
+
+    Args:
+        x: [B, C, H, W].
+        kernel_size: K, one number or (rows, columns), as the others.
+        stride: S; None is K.
+        padding: P, at most K / 2; the ring never wins.
+        dilation: D.
+
+    Returns:
+        y [B, C, H', W'] and saved.
+    """
+    # winner: for each window the flat position i·W + j of its largest number; at
+    # a tie, the first in reading order.
+    y, winner = F.max_pool2d(
+        x, kernel_size, stride, padding, dilation, return_indices=True
+    )
+    return y, (x.shape, winner)
+
+
+def max_pool_backward(delta: Tensor, saved: Saved) -> Tensor:
+    """∂L/∂x [B, C, H, W]: each window hands its δ to its winner, and these add up."""
+    shape, winner = saved
+    dx = delta.new_zeros(shape).flatten(2)
+    dx.scatter_add_(2, winner.flatten(2), delta.flatten(2))
+    return dx.view(shape)
+
+
+def global_average_pool_forward(x: Tensor) -> tuple[Tensor, Saved]:
+    """The mean of each map: [B, C, H, W] to [B, C]."""
+    return x.mean(dim=(2, 3)), (x.shape,)
+
+
+def global_average_pool_backward(delta: Tensor, saved: Saved) -> Tensor:
+    """∂L/∂x [B, C, H, W]: each of the H·W places gets an equal share of δ [B, C]."""
+    ((batch, channels, height, width),) = saved
+    share = (delta / (height * width))[:, :, None, None]
+    return share.expand(batch, channels, height, width)
+
+
+def linear_forward(
+    x: Tensor, w: Tensor, b: Tensor | None = None
+) -> tuple[Tensor, Saved]:
+    """z = x wᵀ + b for x [B, C], w [O, C], b [O] or None: z [B, O] and saved."""
+    return F.linear(x, w, b), (x, w, b is not None)
+
+
+def linear_backward(
+    delta: Tensor, saved: Saved
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """∂L/∂x [B, C], ∂L/∂w [O, C], ∂L/∂b [O] (None without b) for δ [B, O]."""
+    x, w, has_bias = saved
+    dx = delta @ w
+    dw = delta.T @ x  # ∂L/∂w[o,c] = Σ_b δ[b,o] · x[b,c]: two indices, not one
+    db = delta.sum(dim=0) if has_bias else None
+    return dx, dw, db
+
+
+def cross_entropy_forward(
+    z: Tensor,
+    labels: Tensor,
+    *,
+    weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> tuple[Tensor, Saved]:
+    """Softmax and cross-entropy in one, the mean over the batch.
+
+    Args:
+        z: logits [B, O].
+        labels: the true classes, int64 [B].
+        weight: of each class [O]; the mean is then a weighted one, as torch's.
+        label_smoothing: s of 0 to 1; the target is (1 − s) for the label plus s / O
+            for every class.
+
+    Returns:
+        L, a tensor without dimensions, and saved.
+    """
+    log_p = z - z.logsumexp(dim=1, keepdim=True)
+    target = torch.full_like(z, label_smoothing / z.shape[1])
+    target.scatter_(1, labels[:, None], 1 - label_smoothing + target[0, 0])
+    if weight is None:
+        weight = z.new_ones(z.shape[1])
+    weighted = target * weight  # [B, O]
+    # The mean is weighted by the labels' classes, also where smoothing lets other
+    # classes take part in the sum.
+    total = weight[labels].sum()
+    loss = -(weighted * log_p).sum() / total
+    return loss, (log_p.exp(), weighted, total)
+
+
+def cross_entropy_backward(delta: Tensor | float, saved: Saved) -> Tensor:
+    """∂L/∂z [B, O]. δ is the gradient at L itself: 1 where L is what we minimize."""
+    p, weighted, total = saved
+    # Without weights and smoothing: (p − y) / B, with y the one-hot label.
+    return delta * (p * weighted.sum(dim=1, keepdim=True) - weighted) / total
+
+
+def fork_forward(x: Tensor) -> tuple[tuple[Tensor, Tensor], Saved]:
+    """Send x down two ways, the branch F and the shortcut: (x, x) and saved."""
+    return (x, x), ()
+
+
+def fork_backward(delta: tuple[Tensor, Tensor], saved: Saved) -> Tensor:
+    """∂L/∂x: what comes back along the two ways adds up."""
+    of_branch, of_shortcut = delta
+    return of_branch + of_shortcut
+
+
+def add_forward(f: Tensor, shortcut: Tensor) -> tuple[Tensor, Saved]:
+    """Join the two ways: y = F(x) + shortcut, of one shape."""
+    return f + shortcut, ()
+
+
+def add_backward(delta: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
+    """∂L/∂F and ∂L/∂shortcut: both are δ itself, which the addition passes on."""
+    return delta, delta
