@@ -1,0 +1,211 @@
+"""How good is a classifier? One report for the whole course.
+
+Everything follows from logits and labels: the confusion matrix, from it precision,
+recall and F1 of each class, and from the probabilities the calibration error.
+Where a number divides by zero it is 0, as in scikit-learn with
+``zero_division=0``: a class that was never guessed has precision 0, one that never
+occurs recall 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["BINS", "Report", "calibration_error", "confusion_matrix", "report"]
+
+BINS = 15  # of the calibration error, as in Guo et al. 2017, section 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What :func:`report` measured. K is the number of classes.
+
+    Attributes:
+        classes: K names.
+        n: number of pictures.
+        loss: mean loss over the pictures.
+        accuracy: share of right answers.
+        precision: float64 [K], of the guesses "class k" the share that is right.
+        recall: float64 [K], of the pictures of class k the share that was found.
+        f1: float64 [K], the harmonic mean of the two.
+        support: int64 [K], pictures of each class.
+        macro_f1: plain mean of ``f1``; a rare class counts as much as a common one.
+        confusion: int64 [K, K], row = true class, column = guess.
+        calibration_error: ECE over 15 bins, see :func:`calibration_error`.
+    """
+
+    classes: tuple[str, ...]
+    n: int
+    loss: float
+    accuracy: float
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    support: np.ndarray
+    macro_f1: float
+    confusion: np.ndarray
+    calibration_error: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields as plain numbers and lists, ready for ``json.dumps``."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in values.items()
+        } | {"classes": list(self.classes)}
+
+    def table(self) -> str:
+        """A text table: one line per class, then the totals."""
+        width = max(len("macro mean"), *map(len, self.classes))
+        lines = [f"{'':{width}}  precision  recall     F1  pictures"]
+        rows = zip(self.classes, self.precision, self.recall, self.f1, self.support)
+        lines += [
+            f"{name:{width}}  {p:9.3f}  {r:6.3f}  {f:5.3f}  {count:8,}"
+            for name, p, r, f, count in rows
+        ]
+        lines.append(
+            f"{'macro mean':{width}}  {self.precision.mean():9.3f}  "
+            f"{self.recall.mean():6.3f}  {self.macro_f1:5.3f}  {self.n:8,}"
+        )
+        lines.append(
+            f"accuracy {self.accuracy:.3f}, loss {self.loss:.3f}, "
+            f"calibration error {self.calibration_error:.3f}"
+        )
+        return "\n".join(lines)
+
+
+def _arrays(
+    logits: Tensor | np.ndarray, labels: Tensor | np.ndarray | Sequence[int]
+) -> tuple[Tensor, np.ndarray]:
+    """Checked float64 logits [N, K] and int64 labels [N], on the CPU."""
+    z = torch.as_tensor(logits).detach().to("cpu", torch.float64)
+    y = torch.as_tensor(labels).detach().cpu()
+    if z.ndim != 2 or z.numel() == 0:
+        raise ValueError(
+            f"logits must have shape [N, K] with N and K at least 1, got "
+            f"{list(z.shape)}"
+        )
+    if y.shape != z.shape[:1] or y.is_floating_point() or y.dtype == torch.bool:
+        raise ValueError(
+            f"labels must be {len(z)} integers, one per row of logits, got shape "
+            f"{list(y.shape)} and type {y.dtype}"
+        )
+    if y.min() < 0 or y.max() >= z.shape[1]:
+        raise ValueError(
+            f"labels must lie in 0 ... {z.shape[1] - 1} for {z.shape[1]} logits per "
+            f"picture, got {int(y.min())} ... {int(y.max())}"
+        )
+    if not torch.isfinite(z).all():
+        raise ValueError(
+            "logits hold NaN or infinity: the network has diverged, and no report "
+            "on it would mean anything"
+        )
+    return z, y.to(torch.int64).numpy()
+
+
+def confusion_matrix(
+    labels: np.ndarray, guesses: np.ndarray, classes: int
+) -> np.ndarray:
+    """Count pictures by true class (row) and guess (column).
+
+    Args:
+        labels: int [N], 0 ... ``classes`` - 1.
+        guesses: int [N], in the same range.
+        classes: number of classes K.
+
+    Returns:
+        int64 [K, K]; its sum is N.
+    """
+    pairs = np.asarray(labels, np.int64) * classes + np.asarray(guesses, np.int64)
+    counts = np.bincount(pairs, minlength=classes * classes)
+    return counts.reshape(classes, classes).astype(np.int64)
+
+
+def calibration_error(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS
+) -> float:
+    """Expected calibration error: how far confidence and accuracy lie apart.
+
+    Pictures are dealt into equal bins of confidence, the probability of the guess;
+    bin m is the half-open interval ((m - 1) / M, m / M]. The result is the mean over
+    all pictures of |accuracy - mean confidence| of their bin (Guo et al. 2017,
+    equation 3).
+
+    Args:
+        probabilities: float [N, K], rows that add up to 1.
+        labels: int [N].
+        bins: M, the number of bins.
+
+    Returns:
+        0 (confidence is right everywhere) to 1.
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    confidence = probabilities.max(1)
+    right = probabilities.argmax(1) == np.asarray(labels)
+    place = np.searchsorted(np.arange(1, bins) / bins, confidence)
+    # Per bin, count · |accuracy - confidence| is |right answers - sum of confidence|.
+    gaps = np.bincount(place, right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """``part / whole``, and 0 where ``whole`` is 0."""
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole != 0)
+
+
+def report(
+    logits: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray | Sequence[int],
+    classes: Sequence[str],
+    loss: float | None = None,
+) -> Report:
+    """Judge a classifier by its logits.
+
+    Args:
+        logits: float [N, K], on any device. Where two are equally large, the first
+            class counts as the guess.
+        labels: int [N], 0 ... K - 1.
+        classes: K names, in the order of the logits.
+        loss: mean loss over the pictures; cross-entropy unless told.
+
+    Returns:
+        A :class:`Report`.
+
+    Raises:
+        ValueError: if shapes, types or ranges do not agree, or a logit is not
+            finite; the message names the argument and its value.
+    """
+    z, y = _arrays(logits, labels)
+    classes = tuple(map(str, classes))
+    if len(classes) != z.shape[1]:
+        raise ValueError(
+            f"classes must be {z.shape[1]} names, one per logit, got {len(classes)}"
+        )
+    if loss is None:
+        loss = torch.nn.functional.cross_entropy(z, torch.from_numpy(y)).item()
+    # The guess is taken from the logits: softmax in floats can round two different
+    # ones to the same probability.
+    guesses = z.argmax(1).numpy()
+    confusion = confusion_matrix(y, guesses, len(classes))
+    hits = confusion.diagonal().astype(np.float64)
+    guessed, support = confusion.sum(0), confusion.sum(1)
+    f1 = _ratio(2 * hits, guessed + support)
+    return Report(
+        classes=classes,
+        n=len(y),
+        loss=float(loss),
+        accuracy=float(hits.sum() / len(y)),
+        precision=_ratio(hits, guessed),
+        recall=_ratio(hits, support),
+        f1=f1,
+        support=support,
+        macro_f1=float(f1.mean()),
+        confusion=confusion,
+        calibration_error=calibration_error(z.softmax(1).numpy(), y),
+    )
