@@ -1,0 +1,173 @@
+"""Pictures of a judgment: answers, confusion, calibration, curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from course_lib.figures import BLUE, FAINT, INK, MUTED, ORANGE, use_style
+
+__all__ = ["draw_answers", "draw_confusion", "draw_reliability"]
+
+COUNTS = LinearSegmentedColormap.from_list("counts", ["white", BLUE])
+
+
+def draw_answers(
+    images: Tensor,
+    labels: Tensor | Sequence[int],
+    logits: Tensor,
+    classes: Sequence[str],
+    *,
+    columns: int = 4,
+) -> Figure:
+    """Draw pictures with the network's guess above and, if wrong, the truth.
+
+    Args:
+        images: float [B, C, H, W] in 0 … 1, C 1 or 3, on any device.
+        labels: int [B].
+        logits: float [B, K].
+        classes: K names.
+        columns: pictures per row.
+
+    Returns:
+        The figure, at most 6.2 inches wide.
+
+    Raises:
+        ValueError: if the shapes do not agree.
+    """
+    labels = torch.as_tensor(labels).cpu()
+    p = torch.as_tensor(logits).detach().float().cpu().softmax(1)
+    pictures = torch.as_tensor(images).detach().float().cpu().clamp(0, 1)
+    if pictures.ndim != 4 or pictures.shape[1] not in (1, 3) or not len(pictures):
+        raise ValueError(
+            f"images must be [B, C, H, W] with C 1 or 3 and B at least 1, got "
+            f"{list(pictures.shape)}"
+        )
+    if not len(pictures) == len(labels) == len(p) or p.shape[1] != len(classes):
+        raise ValueError(
+            f"got {len(pictures)} images, {len(labels)} labels, logits "
+            f"{list(p.shape)} and {len(classes)} classes: they must agree"
+        )
+    use_style()
+    rows = -(-len(pictures) // columns)
+    cell = 6.2 / columns
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(6.2, rows * (cell + 0.55)), squeeze=False
+    )
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, picture, label, row in zip(axes.flat, pictures, labels.tolist(), p):
+        sure, guess = row.max(0)
+        right = int(guess) == label
+        text = f"{classes[int(guess)]}\n{sure:.0%}"
+        text += ", right" if right else f", is {classes[label]}"
+        shown = picture.permute(1, 2, 0).squeeze(-1).numpy()
+        ax.imshow(shown, cmap="gray", vmin=0, vmax=1)
+        ax.set_title(
+            _fold(text, columns),
+            fontsize=10,
+            fontweight="normal",
+            loc="left",
+            color=INK if right else ORANGE,
+        )
+    return figure
+
+
+def _fold(text: str, columns: int) -> str:
+    """Break lines that are longer than a picture is wide (10 pt type)."""
+    from textwrap import fill
+
+    room = int(80 / columns)
+    return "\n".join(fill(line, room) for line in text.splitlines())
+
+
+def draw_confusion(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
+    """Draw confusion matrices side by side, shaded by share of each row.
+
+    Args:
+        matrices: title → int [K, K], row = true class, column = guess.
+        names: K names of the classes.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: if a matrix is not [K, K].
+    """
+    size = len(names)
+    for title, matrix in matrices.items():
+        if np.shape(matrix) != (size, size):
+            raise ValueError(
+                f"matrices[{title!r}] must have shape [{size}, {size}], got "
+                f"{list(np.shape(matrix))}"
+            )
+    use_style()
+    width = 6.2 if len(matrices) > 1 or size > 3 else 3.4
+    side = width / len(matrices) - (1.3 / len(matrices))
+    figure, axes = plt.subplots(
+        1,
+        len(matrices),
+        figsize=(width, side + (1.5 if size > 3 else 0.95)),
+        squeeze=False,
+        sharey=True,
+    )
+    for ax, (title, matrix) in zip(axes[0], matrices.items()):
+        share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+        ax.imshow(share, cmap=COUNTS, vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(matrix):
+            dark = share[row, column] > 0.5
+            color = "white" if dark else INK if count else MUTED
+            ax.text(column, row, f"{count:,}", ha="center", va="center", color=color)
+        ax.set(title=title, xlabel="guess", xticks=range(size), yticks=range(size))
+        turn = {"rotation": 35, "ha": "right"} if size > 3 else {}
+        ax.set_xticklabels(names, **turn)
+        ax.set_yticklabels(names)
+        ax.grid(visible=False)
+        ax.tick_params(length=0, labelcolor=INK)
+        ax.spines[:].set_visible(False)
+    axes[0, 0].set_ylabel("truth")
+    return figure
+
+
+def draw_reliability(
+    probabilities: Mapping[str, np.ndarray], labels: np.ndarray, *, bins: int = 10
+) -> Figure:
+    """Draw accuracy against confidence; on the diagonal the two agree.
+
+    Args:
+        probabilities: title → float [N, K], rows that add up to 1.
+        labels: int [N].
+        bins: equal bins of confidence; empty ones are left out.
+
+    Returns:
+        The figure: a point per bin, its area by the number of pictures.
+    """
+    use_style()
+    figure, all_axes = plt.subplots(
+        1,
+        len(probabilities),
+        figsize=(6.2, 6.2 / max(2, len(probabilities)) + 0.4),
+        squeeze=False,
+        sharey=True,
+    )
+    for ax, (title, p) in zip(all_axes[0], probabilities.items()):
+        p = np.asarray(p)
+        sure, right = p.max(1), p.argmax(1) == np.asarray(labels)
+        place = np.searchsorted(np.arange(1, bins) / bins, sure)
+        ax.plot([0, 100], [0, 100], color=FAINT, linewidth=1.5, zorder=1)
+        for m in np.unique(place):
+            inside = place == m
+            x, y = 100 * sure[inside].mean(), 100 * right[inside].mean()
+            ax.plot([x, x], [x, y], color=ORANGE, linewidth=1.5, zorder=2)
+            area = 12 + 500 * inside.mean()
+            ax.scatter(x, y, s=area, color=BLUE, alpha=0.8, linewidths=0, zorder=3)
+        ax.set(title=title, xlabel="confidence in %", xlim=(0, 104), ylim=(0, 104))
+        ax.set_aspect("equal")
+    all_axes[0, 0].set_ylabel("right answers in %")
+    return figure
