@@ -103,9 +103,7 @@ def conv2d_backward(
         % stride[a]
         for a in (0, 1)
     ]
-    dx = F.conv_transpose2d(
-        delta, w, None, stride, padding, dropped, dilation=dilation
-    )
+    dx = F.conv_transpose2d(delta, w, None, stride, padding, dropped, dilation=dilation)
 
     # The weight w[o,c,k,l] met x at every S-th place: δ convolves x, and what was
     # the stride of the windows is the dilation of δ.
@@ -126,7 +124,7 @@ def batch_norm_forward(
     running: tuple[Tensor, Tensor] | None = None,
     eps: float = 1e-5,
 ) -> tuple[Tensor, Saved]:
-    """y = γ ẑ + β with ẑ = (z − μ) / √(σ² + ε), channel by channel.
+    """BN: y = γ ẑ + β with ẑ = (z − μ) / √(σ² + ε), channel by channel.
 
     Args:
         z: [B, C, H, W].
@@ -150,7 +148,7 @@ def batch_norm_forward(
     # last bit: at a ReLU's kink one such bit changes a slope from 0 to 1.
     inv_sigma = (var + eps).rsqrt()
     z_hat = (z - _per_channel(mu)) * _per_channel(inv_sigma)
-    return y, (z_hat, gamma, inv_sigma, running is None)
+    return y, (z_hat, gamma, inv_sigma, running is None, (mu, var))
 
 
 def batch_norm_backward(delta: Tensor, saved: Saved) -> tuple[Tensor, Tensor, Tensor]:
@@ -163,7 +161,7 @@ def batch_norm_backward(delta: Tensor, saved: Saved) -> tuple[Tensor, Tensor, Te
     Returns:
         ∂L/∂z [B, C, H, W], ∂L/∂γ [C] and ∂L/∂β [C].
     """
-    z_hat, gamma, inv_sigma, own_statistics = saved
+    z_hat, gamma, inv_sigma, own_statistics, _ = saved
     m = z_hat.numel() // z_hat.shape[1]  # values per channel: B·H·W
 
     dbeta = delta.sum(dim=(0, 2, 3))
@@ -179,7 +177,7 @@ def batch_norm_backward(delta: Tensor, saved: Saved) -> tuple[Tensor, Tensor, Te
 
 
 def relu_forward(z: Tensor) -> tuple[Tensor, Saved]:
-    """y = max(z, 0), any shape."""
+    """ReLU: y = max(z, 0), for any shape."""
     y = F.relu(z)
     return y, (y,)
 
@@ -241,7 +239,7 @@ def global_average_pool_backward(delta: Tensor, saved: Saved) -> Tensor:
 def linear_forward(
     x: Tensor, w: Tensor, b: Tensor | None = None
 ) -> tuple[Tensor, Saved]:
-    """z = x wᵀ + b for x [B, C], w [O, C], b [O] or None: z [B, O] and saved."""
+    """FC: z = x wᵀ + b for x [B, C], w [O, C], b [O] or None; z [B, O] and saved."""
     return F.linear(x, w, b), (x, w, b is not None)
 
 
@@ -275,24 +273,22 @@ def cross_entropy_forward(
     Returns:
         L, a tensor without dimensions, and saved.
     """
-    log_p = z - z.logsumexp(dim=1, keepdim=True)
-    target = torch.full_like(z, label_smoothing / z.shape[1])
-    target.scatter_(1, labels[:, None], 1 - label_smoothing + target[0, 0])
+    log_p = z.log_softmax(dim=1)
+    one_hot = F.one_hot(labels, z.shape[1])
+    target = (1 - label_smoothing) * one_hot + label_smoothing / z.shape[1]
     if weight is None:
         weight = z.new_ones(z.shape[1])
-    weighted = target * weight  # [B, O]
-    # The mean is weighted by the labels' classes, also where smoothing lets other
-    # classes take part in the sum.
-    total = weight[labels].sum()
-    loss = -(weighted * log_p).sum() / total
-    return loss, (log_p.exp(), weighted, total)
+    # How much each −ln p[b,o] counts. The mean is weighted by the labels' classes,
+    # also where smoothing lets other classes take part in the sum.
+    share = target * weight / weight[labels].sum()  # [B, O]
+    return -(share * log_p).sum(), (log_p.exp(), share)
 
 
 def cross_entropy_backward(delta: Tensor | float, saved: Saved) -> Tensor:
     """∂L/∂z [B, O]. δ is the gradient at L itself: 1 where L is what we minimize."""
-    p, weighted, total = saved
+    p, share = saved
     # Without weights and smoothing: (p − y) / B, with y the one-hot label.
-    return delta * (p * weighted.sum(dim=1, keepdim=True) - weighted) / total
+    return delta * (p * share.sum(dim=1, keepdim=True) - share)
 
 
 def fork_forward(x: Tensor) -> tuple[tuple[Tensor, Tensor], Saved]:

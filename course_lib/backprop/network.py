@@ -1,0 +1,269 @@
+"""The whole backward pass of a ResNet by hand: every parameter, and the input.
+
+A net is a chain of steps, and a residual unit is a step that holds a chain of its
+own. Forward walks the chain and keeps what each step saved; backward walks it in
+reverse, turns the δ behind each step into the δ before it, and writes the
+gradients of the step's parameters down under their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.backprop import layers
+from course_lib.backprop.checks import check_labels, check_model
+from course_lib.resnet import BasicBlock, Bottleneck, PlainBlock, ResNet
+
+__all__ = ["Step", "backward", "forward", "gradients", "update_running_statistics"]
+
+Chain = Iterator[tuple[str, nn.Module]]
+
+
+class Step(NamedTuple):
+    """What forward keeps of one operation.
+
+    Attributes:
+        name: of the module, such as ``"layer1.0.conv2"``.
+        module: a layer, or a residual unit without its last ReLU.
+        saved: what its backward needs; for a unit the steps of its two ways.
+    """
+
+    name: str
+    module: nn.Module
+    saved: Any
+
+
+@torch.no_grad()
+def gradients(
+    model: ResNet,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> dict[str, Tensor]:
+    """Gradient of the cross-entropy in every parameter of a net, without autograd.
+
+    In train mode BN uses the batch's statistics, in eval mode the running ones, as
+    ``model(images)`` would. Nothing is changed: no mode, no running statistics, no
+    ``.grad``, no state of autograd or of a random generator. Forward hooks of the
+    model are not called, and an autocast around the call has no effect.
+
+    Args:
+        model: any of the course's nets, residual (18 to 152) or plain.
+        images: [B, C, H, W], of the parameters' dtype and device.
+        labels: the true classes, int64 [B].
+        weight: of each class [num_classes], as for ``nn.CrossEntropyLoss``.
+        label_smoothing: as for ``nn.CrossEntropyLoss``, 0 to 1.
+
+    Returns:
+        One tensor for each name of ``model.named_parameters()``, in that order and
+        of that shape, and last the gradient of the images under ``"input"``.
+
+    Raises:
+        TypeError: if the model is none of the course's nets.
+        ValueError: names the argument, its value and the remedy.
+    """
+    check_model(model, images)
+    check_labels(labels, images, model.fc.out_features, weight, label_smoothing)
+    with torch.autocast(images.device.type, enabled=False):
+        logits, saved = _chain_forward(_net(model), images)
+        _, saved_loss = layers.cross_entropy_forward(
+            logits, labels, weight=weight, label_smoothing=label_smoothing
+        )
+        delta = layers.cross_entropy_backward(1.0, saved_loss)
+        found = backward(delta, saved)
+    names = [name for name, _ in model.named_parameters()]
+    return {name: found[name] for name in [*names, "input"]}
+
+
+@torch.no_grad()
+def forward(model: ResNet, images: Tensor) -> tuple[Tensor, list[Step]]:
+    """The logits [B, num_classes], equal to ``model(images)``, and what is saved.
+
+    Running statistics stay as they are. Arguments and errors as for
+    :func:`gradients`.
+    """
+    check_model(model, images)
+    return _chain_forward(_net(model), images)
+
+
+@torch.no_grad()
+def backward(delta: Tensor, saved: list[Step]) -> dict[str, Tensor]:
+    """All gradients, as :func:`gradients`, from δ at the logits [B, num_classes].
+
+    Args:
+        delta: ∂L/∂z for the logits z.
+        saved: from :func:`forward`.
+
+    Returns:
+        The gradients in the order in which they are found, from ``"fc.weight"`` to
+        ``"conv1.weight"`` and ``"input"``.
+    """
+    found: dict[str, Tensor] = {}
+    delta = _chain_backward(delta, saved, found)
+    return {**found, "input": delta}
+
+
+@torch.no_grad()
+def update_running_statistics(saved: list[Step]) -> None:
+    """Move the running statistics of every BN in train mode, as its forward would.
+
+    The running variance gets the unbiased variance of the batch (divided by m − 1).
+
+    Args:
+        saved: from :func:`forward`; its BN modules are changed.
+
+    Raises:
+        ValueError: if a BN has ``momentum=None``.
+    """
+    for step in saved:
+        if isinstance(step.module, (BasicBlock, Bottleneck)):
+            for steps in step.saved:
+                update_running_statistics(steps)
+        elif isinstance(step.module, nn.BatchNorm2d) and step.module.training:
+            bn, (z_hat, *_, (mu, var)) = step.module, step.saved
+            if bn.momentum is None:
+                raise ValueError(
+                    f"{step.name}.momentum must be a number, got None; 0.1 is usual"
+                )
+            m = z_hat.numel() // z_hat.shape[1]
+            bn.running_mean.mul_(1 - bn.momentum).add_(mu, alpha=bn.momentum)
+            bn.running_var.mul_(1 - bn.momentum)
+            bn.running_var.add_(var * (m / (m - 1)), alpha=bn.momentum)
+            bn.num_batches_tracked += 1
+
+
+# Chains of steps -----------------------------------------------------------------
+
+
+def _net(model: ResNet) -> Chain:
+    for name in ("conv1", "bn1", "relu", "maxpool"):
+        yield name, getattr(model, name)
+    for stage in ("layer1", "layer2", "layer3", "layer4"):
+        for number, unit in getattr(model, stage).named_children():
+            name = f"{stage}.{number}"
+            if isinstance(unit, PlainBlock):
+                yield from _branch(name, unit)
+            else:
+                yield name, unit
+            yield f"{name}.relu", unit.relu
+    yield "avgpool", model.avgpool
+    yield "fc", model.fc
+
+
+def _branch(name: str, unit: BasicBlock | Bottleneck) -> Chain:
+    """F(x): convolutions and BNs in turn, and a ReLU after each but the last."""
+    count = 3 if isinstance(unit, Bottleneck) else 2
+    for k in range(1, count + 1):
+        yield f"{name}.conv{k}", getattr(unit, f"conv{k}")
+        yield f"{name}.bn{k}", getattr(unit, f"bn{k}")
+        if k < count:
+            yield f"{name}.relu", unit.relu
+
+
+def _shortcut(name: str, unit: BasicBlock | Bottleneck) -> Chain:
+    """The projection, or a chain without a step: the identity."""
+    if unit.downsample is not None:
+        for number, module in unit.downsample.named_children():
+            yield f"{name}.downsample.{number}", module
+
+
+def _chain_forward(chain: Chain, x: Tensor) -> tuple[Tensor, list[Step]]:
+    steps = []
+    for name, module in chain:
+        x, saved = _step_forward(name, module, x)
+        steps.append(Step(name, module, saved))
+    return x, steps
+
+
+def _chain_backward(
+    delta: Tensor, steps: list[Step], found: dict[str, Tensor]
+) -> Tensor:
+    """From δ behind the chain to δ before it; the parameters' gradients go to found."""
+    for step in reversed(steps):
+        delta = _step_backward(delta, step, found)
+    return delta
+
+
+# One step ------------------------------------------------------------------------
+
+
+def _step_forward(name: str, module: nn.Module, x: Tensor) -> tuple[Tensor, Any]:
+    match module:
+        case nn.Conv2d(groups=1, padding_mode="zeros"):
+            return layers.conv2d_forward(
+                x,
+                module.weight,
+                module.bias,
+                stride=module.stride,
+                padding=module.padding,
+                dilation=module.dilation,
+            )
+        case nn.BatchNorm2d(affine=True, track_running_stats=True):
+            running = (module.running_mean, module.running_var)
+            return layers.batch_norm_forward(
+                x,
+                module.weight,
+                module.bias,
+                running=None if module.training else running,
+                eps=module.eps,
+            )
+        case nn.ReLU():
+            return layers.relu_forward(x)
+        case nn.MaxPool2d(ceil_mode=False):
+            return layers.max_pool_forward(
+                x,
+                module.kernel_size,
+                stride=module.stride,
+                padding=module.padding,
+                dilation=module.dilation,
+            )
+        case nn.Identity():
+            return x, ()
+        case nn.AdaptiveAvgPool2d(output_size=1 | (1, 1)):
+            return layers.global_average_pool_forward(x)
+        case nn.Linear():
+            return layers.linear_forward(x, module.weight, module.bias)
+        case BasicBlock() | Bottleneck():
+            (x, shortcut), _ = layers.fork_forward(x)
+            f, branch_steps = _chain_forward(_branch(name, module), x)
+            shortcut, shortcut_steps = _chain_forward(_shortcut(name, module), shortcut)
+            y, _ = layers.add_forward(f, shortcut)
+            return y, (branch_steps, shortcut_steps)
+    raise TypeError(
+        f"no backward by hand for {name}, {module}; keep the layers that "
+        "course_lib.resnet builds"
+    )
+
+
+def _step_backward(delta: Tensor, step: Step, found: dict[str, Tensor]) -> Tensor:
+    name, module, saved = step
+    match module:
+        case nn.Conv2d() | nn.Linear() | nn.BatchNorm2d():
+            if isinstance(module, nn.Conv2d):
+                delta, dw, db = layers.conv2d_backward(delta, saved)
+            elif isinstance(module, nn.Linear):
+                delta, dw, db = layers.linear_backward(delta, saved)
+            else:
+                delta, dw, db = layers.batch_norm_backward(delta, saved)
+            found[f"{name}.weight"] = dw
+            if db is not None:
+                found[f"{name}.bias"] = db
+        case nn.ReLU():
+            delta = layers.relu_backward(delta, saved)
+        case nn.MaxPool2d():
+            delta = layers.max_pool_backward(delta, saved)
+        case nn.AdaptiveAvgPool2d():
+            delta = layers.global_average_pool_backward(delta, saved)
+        case BasicBlock() | Bottleneck():
+            branch_steps, shortcut_steps = saved
+            of_f, of_shortcut = layers.add_backward(delta, ())
+            of_f = _chain_backward(of_f, branch_steps, found)
+            of_shortcut = _chain_backward(of_shortcut, shortcut_steps, found)
+            delta = layers.fork_backward((of_f, of_shortcut), ())
+    return delta

@@ -1,0 +1,76 @@
+"""Stochastic gradient descent with momentum and weight decay, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+
+import torch
+from torch import Tensor
+
+__all__ = ["sgd_step"]
+
+
+@torch.no_grad()
+def sgd_step(
+    parameters: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
+    velocity: MutableMapping[str, Tensor],
+    *,
+    lr: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+) -> None:
+    """One step of ``torch.optim.SGD``, bit for bit, in place.
+
+    With the gradient g, weight decay λ, momentum μ and learning rate η, for each
+    weight w and its velocity v::
+
+        g ← g + λ w
+        v ← μ v + g        (first step: v = g)
+        w ← w − η v        (Nesterov: w ← w − η (g + μ v))
+
+    As in PyTorch, v holds no learning rate; Sutskever et al. (2013, "On the
+    importance of initialization and momentum in deep learning") put η into v.
+
+    Args:
+        parameters: the weights by name, such as ``dict(model.named_parameters())``;
+            changed in place.
+        gradients: one of the same shape for each of these names. Further names,
+            such as ``"input"``, are ignored.
+        velocity: empty before the first step; the steps keep it.
+        lr: η, at least 0.
+        momentum: μ, at least 0.
+        weight_decay: λ, at least 0.
+        nesterov: look ahead; needs a momentum.
+
+    Raises:
+        KeyError: if a parameter has no gradient.
+        ValueError: names the argument, its value and the remedy.
+    """
+    for name, value in (
+        ("lr", lr),
+        ("momentum", momentum),
+        ("weight_decay", weight_decay),
+    ):
+        if not value >= 0:
+            raise ValueError(f"{name} must be at least 0, got {value}")
+    if nesterov and momentum == 0:
+        raise ValueError("nesterov=True needs a momentum above 0, such as 0.9")
+    if missing := sorted(parameters.keys() - gradients.keys()):
+        raise KeyError(f"gradients has none for {missing[0]!r}")
+
+    for name, w in parameters.items():
+        g = gradients[name]
+        # torch.add(…, alpha=…) may round once where a product and a sum round
+        # twice. torch.optim.SGD uses it, so bit-equal steps must use it as well.
+        if weight_decay != 0:
+            g = torch.add(g, w, alpha=weight_decay)
+        if momentum != 0:
+            if name in velocity:
+                velocity[name].mul_(momentum).add_(g)
+            else:
+                velocity[name] = g.clone()
+            v = velocity[name]
+            g = torch.add(g, v, alpha=momentum) if nesterov else v
+        w.add_(g, alpha=-lr)
