@@ -83,7 +83,7 @@ def _fold(text: str, columns: int) -> str:
     """Break lines that are longer than a picture is wide (10 pt type)."""
     from textwrap import fill
 
-    room = int(80 / columns)
+    room = int(74 / columns)
     return "\n".join(fill(line, room) for line in text.splitlines())
 
 
