@@ -20,6 +20,7 @@ KERNEL = {
     "language": "python",
     "name": "python3",
 }
+WIDGET = "application/vnd.jupyter.widget-view+json"
 FIRST_CELL = """\
 # On Colab this cell installs the course's package; elsewhere it does nothing.
 import importlib.util
@@ -60,6 +61,8 @@ def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             for output in cell.outputs:
                 output.get("metadata", {}).pop("execution", None)
+                # A widget's own HTML stays; its id in the kernel means nothing.
+                output.get("data", {}).pop(WIDGET, None)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if code:
         code[0].source = first_cell()

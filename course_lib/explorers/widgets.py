@@ -1,0 +1,129 @@
+"""The explorers as widgets: typed values that Python and the reader share.
+
+anywidget (https://anywidget.dev) carries the values between the ES module in the
+browser and the kernel. Each class has the values of its module as traits, so that
+``explorer.observe(function, names="size")`` calls a function when the reader moves a
+slider, and ``explorer.size = 56`` moves the slider.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import anywidget
+import traitlets
+
+from course_lib.dimensions import output_size
+from course_lib.explorers.page import HERE, embed, read_data
+
+__all__ = ["ConvolutionExplorer"]
+
+
+def whole(name: str, key: str) -> traitlets.Int:
+    """An integer of an explorer within its limits."""
+    data = read_data(name)
+    low, high = data["limits"][key]
+    return traitlets.Int(data["state"][key], min=low, max=high).tag(sync=True)
+
+
+def number(name: str, key: str) -> traitlets.Float:
+    """A number of an explorer within its limits."""
+    data = read_data(name)
+    low, high = data["limits"][key]
+    return traitlets.Float(data["state"][key], min=low, max=high).tag(sync=True)
+
+
+def one_of(name: str, key: str) -> traitlets.Enum:
+    """One of several values."""
+    data = read_data(name)
+    return traitlets.Enum(data["limits"][key], data["state"][key]).tag(sync=True)
+
+
+def switch(name: str, key: str) -> traitlets.Bool:
+    """On or off."""
+    return traitlets.Bool(read_data(name)["state"][key]).tag(sync=True)
+
+
+class Explorer(anywidget.AnyWidget):
+    """What all explorers share: files by name, and how they look without a kernel.
+
+    Keyword arguments are the values to start with.
+
+    Raises:
+        ValueError: for a value that the explorer does not have.
+        traitlets.TraitError: for a value of another type or out of its limits.
+    """
+
+    name: ClassVar[str]
+    _esm = ""
+    _css = HERE / "explorers.css"
+    _data = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, **values: Any) -> None:
+        data = read_data(self.name)
+        strange = sorted(set(values) - set(data["state"]))
+        if strange:
+            raise ValueError(
+                f"{type(self).__name__} has no {', '.join(strange)}; "
+                f"it has {', '.join(data['state'])}"
+            )
+        super().__init__(_data=data, **values)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """All values, as the reader sees them now."""
+        return {key: getattr(self, key) for key in read_data(self.name)["state"]}
+
+    def __repr__(self) -> str:
+        start = read_data(self.name)["state"]
+        changed = (
+            f"{key}={value!r}"
+            for key, value in self.state.items()
+            if value != start[key]
+        )
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict]:
+        """A live widget, and HTML that needs no kernel; the same in every run."""
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        data["text/plain"] = repr(self)
+        data["text/html"] = embed(self.name, self.state)
+        return data, metadata
+
+
+class ConvolutionExplorer(Explorer):
+    """Convolution arithmetic: size N, kernel K, stride S, padding P, dilation D.
+
+    ``kind`` is "conv" or "pool", ``ceil_mode`` rounds up (pooling only), ``row`` and
+    ``column`` are the output position whose window is shown; -1 is the last one.
+    """
+
+    name = "convolution"
+    _esm = HERE / "convolution.js"
+    size = whole("convolution", "size")
+    kernel = whole("convolution", "kernel")
+    stride = whole("convolution", "stride")
+    padding = whole("convolution", "padding")
+    dilation = whole("convolution", "dilation")
+    kind = one_of("convolution", "kind")
+    ceil_mode = switch("convolution", "ceil_mode")
+    row = whole("convolution", "row")
+    column = whole("convolution", "column")
+
+    @property
+    def output(self) -> int:
+        """Rows that come out of the present settings.
+
+        Raises:
+            ValueError: where there is no such layer, as in
+                :func:`course_lib.dimensions.output_size`.
+        """
+        return output_size(
+            self.size,
+            self.kernel,
+            self.stride,
+            self.padding,
+            self.dilation,
+            kind=self.kind,
+            ceil_mode=self.ceil_mode,
+        )

@@ -1,0 +1,306 @@
+"""The explorers in a real browser: from the disk and over HTTP, without a network.
+
+The numbers that their modules compute are held against course_lib on drawn cases.
+"""
+
+import base64
+import json
+import random
+import re
+
+import pytest
+from visits import pages, settle, visit
+
+from course_lib.dimension_table import arithmetic
+from course_lib.dimensions import Layer, output_size, unread
+from course_lib.explorers import page as files
+
+PHONE = {"width": 390, "height": 844}
+EXPLORERS = files.names()
+every = pytest.mark.parametrize("name", EXPLORERS)
+
+# One call of a module's function per row of arguments; null where it throws.
+CALL = """async ([source, name, rows]) => {
+    const module = await import(`data:text/javascript;base64,${source}`);
+    return rows.map(row => {
+        try { return module[name](...row); } catch (error) { return null; }
+    });
+}"""
+# Milliseconds from a changed value to the finished picture.
+REACT = """async (frame) => {
+    const slider = frame.querySelector("input[type=range]");
+    const times = [];
+    for (let i = 0; i < 9; i++) {
+        const up = Number(slider.value) < Number(slider.max);
+        slider.value = Number(slider.value) + (up ? 1 : -1) * Number(slider.step || 1);
+        const start = performance.now();
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+        await new Promise(queueMicrotask);
+        frame.getBoundingClientRect();
+        times.push(performance.now() - start);
+        await new Promise(requestAnimationFrame);
+    }
+    return Math.min(...times);
+}"""
+
+
+def call(browser, name, function, rows):
+    """What a module's function returns for each row of arguments."""
+    source = base64.b64encode(files.read_text(f"{name}.js").encode()).decode()
+    tab = browser.new_page()
+    try:
+        return tab.evaluate(CALL, [source, function, rows])
+    finally:
+        tab.close()
+
+
+@pytest.fixture(scope="session")
+def places(book):
+    """For each explorer, the pages that show it."""
+    found = {name: [] for name in EXPLORERS}
+    for name in pages():
+        html = (book / f"{name}.html").read_text(encoding="utf-8")
+        for explorer in re.findall(r'data-explorer="(\w+)"', html):
+            found[explorer].append(f"{name}.html")
+    return found
+
+
+def frame(page, name):
+    """The explorer, alive."""
+    box = page.locator(f'.explorer-frame[data-explorer="{name}"]').first
+    box.locator(".explorer").wait_for()
+    return box
+
+
+def said(box):
+    return box.locator("[role=status]").first.inner_text()
+
+
+@every
+def test_every_explorer_has_a_page(places, name):
+    assert places[name]
+
+
+@every
+@pytest.mark.parametrize("way", ["file", "http"])
+def test_it_comes_alive_everywhere(browser, book, http, places, name, way):
+    base = book.as_uri() if way == "file" else http
+    for place in dict.fromkeys(places[name]):
+        with visit(browser, base, place) as (page, trouble):
+            box = frame(page, name)
+            assert said(box)
+            assert box.locator(".explorer-still").count() == 0
+        assert trouble.foreign == trouble.missing == trouble.console == []
+
+
+@every
+def test_without_javascript_there_is_a_picture_with_words(browser, book, places, name):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{book.as_uri()}/{places[name][0]}")
+    still = page.locator(f'[data-explorer="{name}"] .explorer-still').first
+    assert still.locator("svg, img").first.is_visible()
+    assert len(still.locator("p").all_inner_texts()[0]) > 60
+    context.close()
+
+
+@every
+@pytest.mark.parametrize("size", ["wide", "narrow"])
+def test_its_place_is_kept_free_while_it_loads(browser, book, places, name, size):
+    for place in dict.fromkeys(places[name]):
+        with visit(browser, book.as_uri(), place) as (page, _):
+            page.set_viewport_size(
+                PHONE if size == "narrow" else {"width": 1280, "height": 900}
+            )
+            settle(page)
+            kept = float(
+                frame(page, name).evaluate(
+                    "box => getComputedStyle(box).minHeight.replace('px', '')"
+                )
+            )
+            needed = page.locator(f'[data-explorer="{name}"] > div').first.evaluate(
+                "box => box.offsetHeight"
+            )
+        assert kept - 40 <= needed <= kept + 2, (place, needed, kept)
+
+
+@every
+def test_it_is_worked_by_keyboard_alone(browser, book, places, name):
+    with visit(browser, book.as_uri(), places[name][0]) as (page, _):
+        box = frame(page, name)
+        before = said(box), page.url
+        box.evaluate("box => { box.tabIndex = -1; box.focus(); }")
+        reached = set()
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            inside = page.evaluate(
+                "document.activeElement.closest('.explorer-frame')"
+                " && document.activeElement.outerHTML"
+            )
+            if not inside:
+                break
+            reached.add(inside)
+            if 'type="range"' in inside:
+                page.keyboard.press("ArrowRight")
+        wanted = box.locator(
+            ":is(button, select, input, [tabindex='0']):not(:disabled):visible"
+        ).count()
+        page.wait_for_timeout(350)
+        assert len(reached) >= min(wanted, 40) - 2
+        assert (said(box), page.url) != before
+
+
+@every
+def test_the_address_holds_the_state(browser, book, places, name):
+    with visit(browser, book.as_uri(), places[name][0]) as (page, _):
+        box = frame(page, name)
+        slider = box.locator("input[type=range]").first
+        for _ in range(2):
+            slider.press("ArrowRight")
+        page.wait_for_timeout(350)
+        address, words = page.url, box.inner_text()
+    assert f"#explorer={name}&" in address
+    with visit(browser, *address.rsplit("/", 1)) as (page, _):
+        box = frame(page, name)
+        assert box.inner_text() == words
+        assert abs(box.bounding_box()["y"]) < 200  # the reader is taken there
+
+
+@every
+def test_nonsense_in_the_address_does_no_harm(browser, book, places, name):
+    data = files.read_data(name)
+    keys = "&".join(f"{key}=-1e99" for key in data["limits"])
+    for address in (keys, keys.replace("-1e99", "<b>x</b>"), "colour=red"):
+        place = f"{places[name][0]}#explorer={name}&{address}"
+        with visit(browser, book.as_uri(), place) as (page, trouble):
+            assert frame(page, name).is_visible()
+        assert trouble.console == []
+
+
+@every
+def test_it_reacts_within_a_frame(browser, book, places, name):
+    with visit(browser, book.as_uri(), places[name][0]) as (page, _):
+        box = frame(page, name)
+        assert box.evaluate(REACT) < 16
+
+
+@every
+def test_it_follows_the_theme(browser, book, places, name):
+    with visit(browser, book.as_uri(), places[name][0], color_scheme="light") as (
+        page,
+        _,
+    ):
+        box = frame(page, name)
+        light = box.screenshot()
+        page.evaluate("document.documentElement.dataset.theme = 'dark'")
+        page.wait_for_timeout(100)
+        ground = box.locator(".explorer").evaluate(
+            "box => getComputedStyle(box).backgroundColor"
+        )
+        assert ground == "rgb(20, 20, 20)"
+        assert box.screenshot() != light
+
+
+@every
+def test_on_paper_there_are_no_sliders(browser, book, places, name):
+    with visit(browser, book.as_uri(), places[name][0]) as (page, _):
+        box = frame(page, name)
+        page.emulate_media(media="print")
+        assert box.locator("input:visible, button:visible").count() == 0
+        assert said(box)
+
+
+def test_sizes_are_those_of_course_lib(browser):
+    draw = random.Random(0)
+    rows, sizes, lines, idle = [], [], [], []
+    while len(lines) < 2500:
+        n, k, s = draw.randint(1, 256), draw.randint(1, 11), draw.randint(1, 8)
+        n = draw.choice([n, n % 20 + 1])
+        p, d = draw.randint(0, 8), draw.randint(1, 6)
+        kind = draw.choice(["conv", "pool"])
+        up = kind == "pool" and draw.random() < 0.5
+        rows.append([n, k, s, p, d, kind, up])
+        try:
+            sizes.append(output_size(n, k, s, p, d, kind=kind, ceil_mode=up))
+        except ValueError:
+            sizes.append(None)
+            continue
+        lines.append(arithmetic(n, Layer(kind, k, s, p, d, up)))
+        idle.append(unread(n, k, s, p, d, kind=kind, ceil_mode=up)._asdict())
+    good = [(row, out) for row, out in zip(rows, sizes) if out]
+    assert None in sizes  # refused by both
+    assert call(browser, "convolution", "outputSize", rows) == sizes
+    assert call(browser, "convolution", "arithmetic", [r for r, _ in good]) == lines
+    settings = [[*row[:5], out] for row, out in good]
+    assert call(browser, "convolution", "unread", settings) == idle
+
+
+def test_the_window_moves_by_keys_mouse_and_touch(browser, book, places):
+    options = {"has_touch": True, "viewport": PHONE}
+    context = browser.new_context(**options)
+    page = context.new_page()
+    page.goto(f"{book.as_uri()}/chapters/mechanism/index.html")
+    box = frame(page, "convolution")
+    grid = box.locator(".ex-input")
+    assert "Output row 3, column 3" in said(box)
+    grid.focus()
+    for key in ("Home", "ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    assert "Output row 1, column 2" in said(box)
+    where = grid.bounding_box()
+    grid.tap(position={"x": where["width"] - 20, "y": 40})
+    assert "Output row 0, column 3" in said(box)
+    box.locator(".ex-side canvas").first.click(position={"x": 4, "y": 4})
+    assert "Output row 0, column 0" in said(box)
+    box.get_by_role("button", name="Last window").tap()
+    assert "Output row 3, column 3" in said(box)
+    context.close()
+
+
+def test_the_floor_is_seen_and_said(browser, book):
+    with visit(browser, book.as_uri(), "chapters/mechanism/index.html") as (page, _):
+        box = frame(page, "convolution")
+        choose = box.get_by_label("Example")
+        labels = choose.locator("option").all_inner_texts()
+        for label, result, rest in (
+            (
+                "conv1",
+                "= ⌊111.5⌋ + 1 = 112",
+                "1 row of padding. No input value is lost",
+            ),
+            ("layer2.0.downsample.0", "= ⌊27.5⌋ + 1 = 28", "784 of 3,136 input values"),
+            ("E1", "= ⌊56⌋ + 1 = 57", "every row is read"),
+        ):
+            choose.select_option(label=next(t for t in labels if t.startswith(label)))
+            text = box.inner_text()
+            assert result in text and rest in text
+        box.get_by_label("N input size").fill("3")
+        box.get_by_label("K kernel").fill("11")
+        assert "No output" in box.inner_text()
+        assert page.get_by_role("button", name="Play").count() == 0  # reduced motion
+
+
+def test_the_window_runs_by_itself_where_motion_is_welcome(browser, book):
+    context = browser.new_context(reduced_motion="no-preference")
+    page = context.new_page()
+    page.goto(f"{book.as_uri()}/chapters/mechanism/index.html")
+    box = frame(page, "convolution")
+    box.get_by_role("button", name="Play").click()
+    page.wait_for_timeout(900)
+    box.get_by_role("button", name="Pause").click()
+    paused = said(box)
+    assert "Output row 0, column" in paused and "column 0" not in paused
+    page.wait_for_timeout(500)
+    assert said(box) == paused
+    context.close()
+
+
+def test_a_widget_in_a_notebook_keeps_its_state_in_the_book(browser, book):
+    place = "chapters/mechanism/dimensions.html"
+    with visit(browser, book.as_uri(), place) as (page, _):
+        text = frame(page, "convolution").inner_text()
+        assert "⌊(112 + 2·1 − 2)/2⌋ + 1 = ⌊56⌋ + 1 = 57" in text
+        stored = page.locator('[data-explorer="convolution"]').count()
+    assert stored == 1
+    html = (book / place).read_text(encoding="utf-8")
+    assert json.dumps("E1: pooling 112 to 57") in html
