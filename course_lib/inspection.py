@@ -18,6 +18,8 @@ def grad_cam(
     images: Tensor,
     classes: int | Sequence[int] | Tensor | None = None,
     layer: str | nn.Module | None = None,
+    *,
+    against: int | Sequence[int] | Tensor | None = None,
 ) -> Tensor:
     """Grad-CAM: how much each place of a picture speaks for a class.
 
@@ -34,6 +36,9 @@ def grad_cam(
             the guess.
         layer: a module of the model or its name, ``"layer3"`` for one, whose output
             is [B, C, h, w]. By default ``layer4``, the last maps.
+        against: explain the difference of two logits instead, ``classes`` minus this
+            class, one or one each: what speaks for a cracked wall *rather than* an
+            uncracked one leaves out what speaks for a wall.
 
     Returns:
         float32 [B, H, W] in 0 … 1 on the images' device. A picture in which nothing
@@ -71,8 +76,11 @@ def grad_cam(
                     f"layer {layer!r} must run once and give [B, C, h, w]; it gave "
                     f"{shape}; choose another, such as 'layer4'"
                 )
-            chosen = _chosen(classes, logits)
+            chosen = _chosen("classes", classes, logits)
             score = logits.gather(1, chosen[:, None]).sum()
+            if against is not None:
+                other = _chosen("against", against, logits)
+                score = score - logits.gather(1, other[:, None]).sum()
             # Not backward(): the parameters' own gradients stay as they are.
             (slope,) = torch.autograd.grad(score, caught[0])
     finally:
@@ -109,7 +117,9 @@ def _find_layer(model: nn.Module, layer: str | nn.Module | None) -> nn.Module:
     return layer
 
 
-def _chosen(classes: int | Sequence[int] | Tensor | None, logits: Tensor) -> Tensor:
+def _chosen(
+    name: str, classes: int | Sequence[int] | Tensor | None, logits: Tensor
+) -> Tensor:
     """The class of each picture as int64 [B]."""
     if logits.ndim != 2:
         raise ValueError(f"model must give logits [B, K], it gave {list(logits.shape)}")
@@ -119,13 +129,11 @@ def _chosen(classes: int | Sequence[int] | Tensor | None, logits: Tensor) -> Ten
     count, kinds = logits.shape
     if wanted.is_floating_point() or wanted.shape not in ((), (count,)):
         raise ValueError(
-            f"classes must be one integer or {count} of them, got shape "
+            f"{name} must be one integer or {count} of them, got shape "
             f"{list(wanted.shape)} and type {wanted.dtype}"
         )
     if wanted.min() < 0 or wanted.max() >= kinds:
-        raise ValueError(
-            f"classes must lie in 0 ... {kinds - 1}, got {wanted.tolist()}"
-        )
+        raise ValueError(f"{name} must lie in 0 ... {kinds - 1}, got {wanted.tolist()}")
     return wanted.long().expand(count)
 
 
@@ -157,7 +165,7 @@ def overlay(image: Tensor, heat: Tensor, *, strength: float = 0.75) -> Image.Ima
     # From dark red over orange to yellow: brightness grows with the heat, so that
     # the map can be read with any color vision.
     color = np.concatenate([0.5 + 0.5 * hot, 0.9 * hot**1.5, 0.15 * hot], axis=-1)
-    opacity = strength * np.sqrt(hot)
+    opacity = strength * hot
     mixed = (1 - opacity) * gray + opacity * color
     return Image.fromarray(np.uint8(np.rint(255 * mixed)))
 

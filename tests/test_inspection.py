@@ -50,6 +50,10 @@ def test_at_layer4_it_equals_cam(block, options):
         torch.testing.assert_close(
             seen, to_picture(cam, x.shape[2:]), atol=1e-5, rtol=1e-4
         )
+    rows = model.fc.weight[[2, 3, 4]] - model.fc.weight[[0, 0, 0]]
+    cam = torch.einsum("bk,bkhw->bhw", rows, features).detach()
+    seen = grad_cam(model, x, [2, 3, 4], against=0)
+    torch.testing.assert_close(seen, to_picture(cam, x.shape[2:]), atol=1e-5, rtol=1e-4)
     guess = model(x).argmax(1)
     assert torch.equal(grad_cam(model, x), grad_cam(model, x, guess))
 
@@ -157,6 +161,7 @@ def test_frozen_nets_and_callers_without_gradients():
         ({"classes": 6}, r"0 ... 5, got 6"),
         ({"classes": [0, 1]}, "one integer or 3"),
         ({"classes": 1.0}, "float32"),
+        ({"against": -1}, r"against must lie in 0 ... 5"),
         ({"layer": "layer9"}, "'layer9' is not in the model"),
         ({"layer": nn.ReLU()}, "module of the model"),
         ({"layer": "fc"}, r"run once and give"),
