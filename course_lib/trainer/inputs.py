@@ -51,22 +51,46 @@ class Inputs:
                 f"labels must be whole numbers from 0 to {self.classes - 1} for "
                 f"{self.classes} classes, got {y.flatten()[:8].tolist()} ..."
             )
-        x = x.to(self.device, non_blocking=True)
-        x = (self._normalize(x) if x.dtype == torch.uint8 else x).to(self.type)
+        generator = None
         if seed is not None:
             seed_all(seed)  # dropout draws from the global generator
-            if self.augment is not None:
-                x = self.augment(x, torch.Generator().manual_seed(seed))
+            generator = torch.Generator().manual_seed(seed)
+        x = x.to(self.device, non_blocking=True)
+        if x.dtype == torch.uint8:
+            x = self._normalize(self._windows(x, generator))
+        x = x.to(self.type)
+        if generator is not None and self.augment is not None:
+            x = self.augment(x, generator)
         if self.channels_last and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         return x, y.to(self.device, non_blocking=True)
 
-    def _normalize(self, x: Tensor) -> Tensor:
+    def _windows(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Square windows of the size of preprocessing: at random, or the middle.
+
+        As in ``course_lib.data.transforms``: pictures are kept a little larger than
+        the network takes them, so that a training sees shifted ones.
+        """
         if self.numbers is None:
             raise ValueError(
-                "images are bytes: pass preprocessing with their mean and std to "
+                "images are bytes: pass preprocessing with their size, mean and std to "
                 "Trainer, or make normalized floats of them"
             )
+        size, (rows, columns) = self.numbers["size"], x.shape[2:]
+        if rows < size or columns < size:
+            raise ValueError(
+                f"images of {rows} × {columns} pixels are smaller than the size in "
+                f"preprocessing, {size}"
+            )
+        top, left = (rows - size) // 2, (columns - size) // 2
+        if generator is None or rows == columns == size:
+            return x[:, :, top : top + size, left : left + size]
+        tops = torch.randint(rows - size + 1, (len(x),), generator=generator)
+        lefts = torch.randint(columns - size + 1, (len(x),), generator=generator)
+        corners = zip(x, tops.tolist(), lefts.tolist())
+        return torch.stack([i[:, t : t + size, c : c + size] for i, t, c in corners])
+
+    def _normalize(self, x: Tensor) -> Tensor:
         mean = torch.tensor(self.numbers["mean"], device=x.device).view(-1, 1, 1)
         std = torch.tensor(self.numbers["std"], device=x.device).view(-1, 1, 1)
         return (x / 255 - mean) / std
@@ -74,7 +98,7 @@ class Inputs:
     def to_show(self, x: Tensor) -> Tensor:
         """Images [B, C, H, W] between 0 and 1, as near to the originals as known."""
         if x.dtype == torch.uint8:
-            return x / 255
+            return self._windows(x, None) / 255
         x = x.detach().float().cpu()
         if self.numbers is not None:
             mean = torch.tensor(self.numbers["mean"]).view(-1, 1, 1)

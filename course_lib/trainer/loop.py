@@ -47,8 +47,8 @@ class Trainer:
             device; draws from the generator it gets (on the CPU) and from nothing
             else, as ``course_lib.data.augment.photo_views`` does.
         preprocessing: ``{"size", "mean", "std", "channels"}``. Images that come as
-            bytes are divided by 255 and normalized with ``mean`` and ``std``; the
-            checkpoints carry it, so that a prediction sees what the training saw.
+            bytes are cut to ``size``, divided by 255 and normalized with ``mean`` and
+            ``std``; checkpoints carry it, so that a prediction sees the same.
 
     Attributes:
         history: the epochs so far.
@@ -313,8 +313,11 @@ class Trainer:
             return None
         from course_lib.tensorboard import TensorBoardLog
 
-        log = TensorBoardLog(self.config.log_dir)
-        if not self.history.rows:
+        began = len(self.history) > 0
+        log = TensorBoardLog(
+            self.config.log_dir, resume_at=self.state.epoch if began else None
+        )
+        if not began:
             log.graph(self.model, self._examples(train, 1)[1])
         return log
 
