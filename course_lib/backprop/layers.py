@@ -94,23 +94,30 @@ def conv2d_backward(
         ∂L/∂x [B, C, H, W], ∂L/∂w [O, C, K, K] and ∂L/∂b [O] (None without b).
     """
     x, w, has_bias, stride, padding, dilation = saved
-    kernel = w.shape[2:]
+    (rows, columns), (step_i, step_j) = w.shape[2:], stride
+    (dilation_k, dilation_l), (pad_i, pad_j) = dilation, padding
 
-    # Rows that the floor of the size formula drops: no window reads them, and the
-    # transposed convolution must put them back, with gradient 0.
+    # ∂x: δ goes back through the weights that it came by. A transposed convolution
+    # moves δ's values S apart and runs the flipped kernels over them. Rows of x that
+    # the floor of the size formula dropped were read by no window: they get 0.
     dropped = [
-        (x.shape[2 + a] + 2 * padding[a] - dilation[a] * (kernel[a] - 1) - 1)
-        % stride[a]
-        for a in (0, 1)
+        (x.shape[2] + 2 * pad_i - dilation_k * (rows - 1) - 1) % step_i,
+        (x.shape[3] + 2 * pad_j - dilation_l * (columns - 1) - 1) % step_j,
     ]
     dx = F.conv_transpose2d(delta, w, None, stride, padding, dropped, dilation=dilation)
 
-    # The weight w[o,c,k,l] met x at every S-th place: δ convolves x, and what was
-    # the stride of the windows is the dilation of δ.
-    dw = F.conv2d(
-        x.transpose(0, 1), delta.transpose(0, 1), None, dilation, padding, stride
-    )
-    dw = dw.transpose(0, 1)[:, :, : kernel[0], : kernel[1]]
+    # ∂w[o,c,k,l] = Σ_b,i,j δ[b,o,i,j] · x[b,c,iS−P+kD,jS−P+lD]: x convolved with δ,
+    # whose values lie S apart. For each column l of the kernel, gather the columns
+    # of x that it met. Then only i is left to slide; b and j, which are summed over,
+    # take the place of the channels, and c that of a column.
+    x = F.pad(x, (pad_j, pad_j, pad_i, pad_i)).permute(0, 3, 2, 1).contiguous()
+    reach = (delta.shape[3] - 1) * step_j + 1
+    starts = range(0, dilation_l * columns, dilation_l)
+    met = torch.stack([x[:, start : start + reach : step_j] for start in starts])
+    met = met.flatten(1, 2)  # [K, B·W', H + 2P, C]
+    kernel = delta.permute(1, 0, 3, 2).flatten(1, 2)[..., None]  # [O, B·W', H', 1]
+    dw = F.conv2d(met, kernel, None, (dilation_k, 1), 0, (step_i, 1))
+    dw = dw[:, :, :rows].permute(1, 3, 2, 0)  # [K, O, K, C] to [O, C, K, K]
 
     db = delta.sum(dim=(0, 2, 3)) if has_bias else None
     return dx, dw, db
@@ -138,17 +145,18 @@ def batch_norm_forward(
     Returns:
         y [B, C, H, W] and saved.
     """
-    if running is None:
-        var, mu = torch.var_mean(z, dim=(0, 2, 3), correction=0)
-        y = F.batch_norm(z, None, None, gamma, beta, training=True, eps=eps)
-    else:
-        mu, var = running
-        y = F.batch_norm(z, mu, var, gamma, beta, training=False, eps=eps)
-    # torch's own y, and not gamma * z_hat + beta, which may differ from it in the
-    # last bit: at a ReLU's kink one such bit changes a slope from 0 to 1.
+    own = running is None
+    mu = z.mean(dim=(0, 2, 3)) if own else running[0]
+    centered = z - _per_channel(mu)
+    var = centered.square().mean(dim=(0, 2, 3)) if own else running[1]
     inv_sigma = (var + eps).rsqrt()
-    z_hat = (z - _per_channel(mu)) * _per_channel(inv_sigma)
-    return y, (z_hat, gamma, inv_sigma, running is None, (mu, var))
+    z_hat = centered * _per_channel(inv_sigma)
+
+    # y is γ ẑ + β, as torch rounds it: at a ReLU's kink another last bit would turn
+    # a slope of 0 into 1, and the gradients would differ by more than rounding.
+    statistics = (None, None) if own else running
+    y = F.batch_norm(z, *statistics, gamma, beta, training=own, eps=eps)
+    return y, (z_hat, gamma, inv_sigma, own, (mu, var))
 
 
 def batch_norm_backward(delta: Tensor, saved: Saved) -> tuple[Tensor, Tensor, Tensor]:
@@ -161,14 +169,14 @@ def batch_norm_backward(delta: Tensor, saved: Saved) -> tuple[Tensor, Tensor, Te
     Returns:
         ∂L/∂z [B, C, H, W], ∂L/∂γ [C] and ∂L/∂β [C].
     """
-    z_hat, gamma, inv_sigma, own_statistics, _ = saved
+    z_hat, gamma, inv_sigma, own, _ = saved
     m = z_hat.numel() // z_hat.shape[1]  # values per channel: B·H·W
 
     dbeta = delta.sum(dim=(0, 2, 3))
     dgamma = (delta * z_hat).sum(dim=(0, 2, 3))
 
     dz_hat = delta
-    if own_statistics:
+    if own:
         # z also moves μ and σ of its channel. These two paths take away from δ its
         # mean and its share along ẑ; in eval mode μ and σ are constants.
         dz_hat = delta - _per_channel(dbeta / m) - z_hat * _per_channel(dgamma / m)
