@@ -5,7 +5,8 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from course_lib import results
-from course_lib.experiments import synthetic_to_real as experiment
+from course_lib.experiments import real_photos as experiment
+from course_lib.experiments.synthetic_to_real import Windows
 from course_lib.resnet import resnet18
 
 
@@ -76,9 +77,7 @@ def test_the_baseline_sees_a_dark_line():
 def test_windows_are_standardized_and_every_picture_comes_once():
     pictures = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8)
     labels = np.arange(20)
-    windows = experiment.Windows(
-        pictures, labels, torch.Generator().manual_seed(0), batch=6
-    )
+    windows = Windows(pictures, labels, torch.Generator().manual_seed(0), batch=6)
     seen = []
     for x, y in windows:
         assert x.shape == (6, 3, 16, 16)
