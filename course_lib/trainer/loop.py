@@ -53,7 +53,7 @@ class Trainer:
     Attributes:
         history: the epochs so far.
         amp: the type that autocast computes in; None computes in the model's own.
-        saved: whether the newest checkpoint could be written.
+        saved: False after a checkpoint that could not be written.
 
     Raises:
         ValueError: if an argument does not fit; says which and what would.
@@ -97,7 +97,7 @@ class Trainer:
             None if weights is None else torch.tensor(weights, device=self.device),
             config.label_smoothing,
         )
-        self.history, self.saved = History(), False
+        self.history, self.saved = History(), True
         self.folder = config.checkpoint_dir and Folder(config.checkpoint_dir)
 
     def evaluate(self, data: Any) -> Report:

@@ -12,7 +12,7 @@ LOOK_SECONDS = 0.5  # between two looks at the loss: each makes a GPU wait
 LINE_SECONDS = 300.0  # between two lines in a log file, besides one per epoch
 
 
-def _someone_watches() -> bool:
+def someone_watches() -> bool:
     """Whether there is a terminal or a notebook that can redraw a line."""
     shell = sys.modules.get("IPython")
     if shell is not None and hasattr(shell.get_ipython(), "kernel"):
@@ -34,7 +34,7 @@ class Progress:
 
     def __init__(self, shown: bool, epochs: int) -> None:
         self.shown, self.epochs = shown, epochs
-        self.bars = shown and _someone_watches()
+        self.bars = shown and someone_watches()
         self.bar: Any = None
 
     def start(self, epoch: int, steps: int, done: int = 0) -> None:
