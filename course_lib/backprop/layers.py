@@ -282,7 +282,7 @@ def cross_entropy_forward(
         L, a tensor without dimensions, and saved.
     """
     log_p = z.log_softmax(dim=1)
-    one_hot = F.one_hot(labels, z.shape[1])
+    one_hot = F.one_hot(labels, z.shape[1]).to(z)
     target = (1 - label_smoothing) * one_hot + label_smoothing / z.shape[1]
     if weight is None:
         weight = z.new_ones(z.shape[1])
