@@ -18,7 +18,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["ConvolutionExplorer"]
+__all__ = ["ConvolutionExplorer", "NetworkExplorer"]
 
 
 def __getattr__(name: str) -> Any:

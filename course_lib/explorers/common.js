@@ -146,15 +146,14 @@ function mount(render, name) {
     for (const [key, start] of Object.entries(state)) {
       if (!address.has(key)) { model.set(key, start); continue; }
       const text = address.get(key);
-      const limits = data.limits?.[key];
-      let value = text;
-      if (typeof start === "boolean") value = text === "true";
-      else if (typeof start === "number") value = Number(text);
-      if (typeof start === "number" && !Number.isFinite(value)) continue;
-      if (Array.isArray(limits)) {
-        if (typeof start !== "number") { if (!limits.includes(value)) continue; }
-        else value = clamp(Number.isInteger(start) && Number.isInteger(limits[1]) ? Math.round(value) : value, limits);
+      const limits = data.limits[key];
+      let value = text === "true";
+      if (limits?.oneOf) value = limits.oneOf.find((one) => `${one}` === text);
+      else if (limits) {
+        value = clamp(Number(text), limits);
+        if (limits.every(Number.isInteger) && Number.isInteger(start)) value = Math.round(value);
       }
+      if (value === undefined || Number.isNaN(value)) continue;
       model.set(key, value);
     }
     changed.clear();

@@ -9,10 +9,14 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+import torch
+
 from course_lib.dimension_table import arithmetic
 from course_lib.dimensions import Layer, output_size, unread
+from course_lib.ledger import ledger
+from course_lib.resnet import resnet
 
-__all__ = ["STILLS", "convolution"]
+__all__ = ["STILLS", "convolution", "network"]
 
 
 def svg(width: int, height: int, title: str, parts: Iterable[str]) -> str:
@@ -85,4 +89,50 @@ def convolution(data: dict[str, Any]) -> str:
     )
 
 
-STILLS = {"convolution": convolution}
+def network(data: dict[str, Any]) -> str:
+    """The parts of the network, what comes out of each, and its units."""
+    state = data["state"]
+    size = state["size"]
+    with torch.device("meta"):
+        model = resnet(state["depth"], num_classes=state["classes"])
+    book = ledger(model, (1, 3, size, size))
+    shapes = {row.name: row.output_shape[1:] for row in book.by_stage().rows}
+    rows = {"photo": (3, size, size), "stem": shapes["maxpool"]}
+    rows |= {name: shapes[name] for name, _ in data["nets"][state["depth"]][:-1]}
+    parts = []
+    for index, (name, shape) in enumerate(rows.items()):
+        y = 64 * index + 8
+        side = max(2, 48 * min(1, shape[1] * 2 / size))
+        style = 'fill="var(--ex-tint)" stroke="var(--ex-blue)"'
+        parts.append(square(4, y + (48 - side) / 2, side, style))
+        bold = 'style="font-weight: 650"'
+        parts.append(f'<text x="72" y="{y + 20}" {bold}>{name}</text>')
+        text = " × ".join(map(str, shape))
+        parts.append(f'<text x="72" y="{y + 38}">{text}</text>')
+        for at, unit in enumerate(getattr(model, name, ()) if "layer" in name else ()):
+            special = unit.downsample is not None
+            color = "orange" if special else "blue"
+            x = 190 + 44 * at
+            parts.append(square(x, y + 8, 32, f'fill="var(--ex-{color})" rx="5"'))
+            parts.append(
+                f'<text x="{x + 16}" y="{y + 29}" text-anchor="middle" '
+                f'style="fill: var(--ex-ground)">{"S" if special else "C"}</text>'
+            )
+    drawing = svg(
+        300,
+        64 * len(rows),
+        f"The parts of ResNet-{state['depth']} with the shape that leaves each, and "
+        "the units of the four stages: C, identity shortcut, S, projection.",
+        parts,
+    )
+    return still(
+        drawing,
+        f"ResNet-{state['depth']} at {size} pixels and with {state['classes']:,} "
+        f"classes has {book.parameters:,} parameters and needs {book.macs:,} "
+        "multiply-accumulates (MACs) for a photo. C: a unit with the identity as its "
+        "shortcut. S: a unit with a projection.",
+        "With JavaScript, depth, photo and stem can be changed, and each unit opened.",
+    )
+
+
+STILLS = {"convolution": convolution, "network": network}

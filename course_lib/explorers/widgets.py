@@ -8,7 +8,7 @@ slider, and ``explorer.size = 56`` moves the slider.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import anywidget
 import traitlets
@@ -16,7 +16,10 @@ import traitlets
 from course_lib.dimensions import output_size
 from course_lib.explorers.page import HERE, embed, read_data
 
-__all__ = ["ConvolutionExplorer"]
+if TYPE_CHECKING:
+    from course_lib.ledger import Ledger
+
+__all__ = ["ConvolutionExplorer", "NetworkExplorer"]
 
 
 def whole(name: str, key: str) -> traitlets.Int:
@@ -36,7 +39,9 @@ def number(name: str, key: str) -> traitlets.Float:
 def one_of(name: str, key: str) -> traitlets.Enum:
     """One of several values."""
     data = read_data(name)
-    return traitlets.Enum(data["limits"][key], data["state"][key]).tag(sync=True)
+    return traitlets.Enum(data["limits"][key]["oneOf"], data["state"][key]).tag(
+        sync=True
+    )
 
 
 def switch(name: str, key: str) -> traitlets.Bool:
@@ -127,3 +132,34 @@ class ConvolutionExplorer(Explorer):
             kind=self.kind,
             ceil_mode=self.ceil_mode,
         )
+
+
+class NetworkExplorer(Explorer):
+    """A ResNet as a map: ``depth``, ``size`` of the photo, ``stem``, ``classes``.
+
+    ``unit`` is the one that is open, such as "layer2.0", "stem" or "head"; ``batch``
+    photos train in ``memory`` GiB, or do not.
+    """
+
+    name = "network"
+    _esm = HERE / "network.js"
+    depth = one_of("network", "depth")
+    size = whole("network", "size")
+    stem = one_of("network", "stem")
+    classes = one_of("network", "classes")
+    batch = whole("network", "batch")
+    memory = one_of("network", "memory")
+    unit = one_of("network", "unit")
+
+    @property
+    def ledger(self) -> Ledger:
+        """The table behind the map, :func:`course_lib.ledger.ledger`, for the batch."""
+        import torch
+
+        from course_lib.ledger import ledger
+        from course_lib.resnet import resnet
+
+        with torch.device("meta"):
+            model = resnet(self.depth, stem=self.stem, num_classes=self.classes)
+        model.to_empty(device="cpu")  # shapes count, values do not
+        return ledger(model, (self.batch, 3, self.size, self.size))

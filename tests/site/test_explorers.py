@@ -9,22 +9,26 @@ import random
 import re
 
 import pytest
+import torch
 from visits import pages, settle, visit
 
 from course_lib.dimension_table import arithmetic
 from course_lib.dimensions import Layer, output_size, unread
 from course_lib.explorers import page as files
+from course_lib.ledger import fits, ledger
+from course_lib.resnet import LAYERS, resnet
 
 PHONE = {"width": 390, "height": 844}
 EXPLORERS = files.names()
 every = pytest.mark.parametrize("name", EXPLORERS)
 
-# One call of a module's function per row of arguments; null where it throws.
+# One call of a module's function per row of arguments; null where it throws. Text in,
+# text out: Playwright takes long over large objects.
 CALL = """async ([source, name, rows]) => {
     const module = await import(`data:text/javascript;base64,${source}`);
-    return rows.map(row => {
+    return JSON.stringify(JSON.parse(rows).map(row => {
         try { return module[name](...row); } catch (error) { return null; }
-    });
+    }));
 }"""
 # Milliseconds from a changed value to the finished picture.
 REACT = """async (frame) => {
@@ -49,7 +53,7 @@ def call(browser, name, function, rows):
     source = base64.b64encode(files.read_text(f"{name}.js").encode()).decode()
     tab = browser.new_page()
     try:
-        return tab.evaluate(CALL, [source, function, rows])
+        return json.loads(tab.evaluate(CALL, [source, function, json.dumps(rows)]))
     finally:
         tab.close()
 
@@ -143,7 +147,8 @@ def test_it_is_worked_by_keyboard_alone(browser, book, places, name):
             if 'type="range"' in inside:
                 page.keyboard.press("ArrowRight")
         wanted = box.locator(
-            ":is(button, select, input, [tabindex='0']):not(:disabled):visible"
+            ":is(button, select, input, [tabindex='0'])"
+            ":not(:disabled, [tabindex='-1']):visible"
         ).count()
         page.wait_for_timeout(350)
         assert len(reached) >= min(wanted, 40) - 2
@@ -304,3 +309,82 @@ def test_a_widget_in_a_notebook_keeps_its_state_in_the_book(browser, book):
     assert stored == 1
     html = (book / place).read_text(encoding="utf-8")
     assert json.dumps("E1: pooling 112 to 57") in html
+
+
+def ledger_rows(model, batch, size):
+    """The rows of the ledger as the module gives them, for the whole batch."""
+    return [
+        [
+            row.name,
+            *row.output_shape[1:],
+            row.parameters,
+            row.macs,
+            row.output_bytes,
+            row.kept_bytes,
+            row.field[0],
+        ]
+        for row in ledger(model, (batch, 3, size, size)).rows
+    ]
+
+
+def test_the_walk_counts_what_the_ledger_counts(browser):
+    draw = random.Random(1)
+    data = files.read_data("network")
+    cases, expected, memories = [], [], []
+    for depth in LAYERS:
+        stem = draw.choice(["imagenet", "small"])
+        classes = draw.choice([6, 1000])
+        with torch.device("meta"):
+            model = resnet(depth, stem=stem, num_classes=classes)
+        model.to_empty(device="cpu")  # real, but nobody waits for random numbers
+        for size in (draw.choice([32, 64, 224]), draw.randint(32, 512)):
+            batch = draw.randint(2, 9)
+            cases.append([data, depth, stem, classes, size])
+            expected.append(ledger_rows(model, batch, size))
+            memories.append((batch, fits(8 * 2**30, model, (3, size, size))))
+    assert sum(map(len, expected)) > 2000
+    found = call(browser, "network", "walk", cases)
+    for rows, wanted, (batch, _) in zip(found, expected, memories):
+        ours = [
+            [
+                row["name"],
+                *row["output"],
+                row["parameters"],
+                row["macs"] * batch,
+                row["bytes"] * batch,
+                row["kept"] * batch + row["fixed"],
+                row["field"],
+            ]
+            for row in rows
+        ]
+        assert ours == wanted
+    arguments = [
+        [data, case[1], rows, batch, 8]
+        for case, rows, (batch, _) in zip(cases, found, memories)
+    ]
+    for (batch, fit), sums in zip(
+        memories, call(browser, "network", "training", arguments)
+    ):
+        assert sums["peak"] == fit.peak(batch)
+        assert sums["largest"] == fit.batch
+
+
+def test_a_unit_opens_by_keys_and_touch(browser, book, places):
+    context = browser.new_context(has_touch=True, viewport=PHONE)
+    page = context.new_page()
+    page.goto(f"{book.as_uri()}/{places['network'][0]}")
+    box = frame(page, "network")
+    box.get_by_role("button", name="layer3.0, special unit").tap()
+    text = box.inner_text()
+    assert "layer3.0, a special unit: x of 128 × 28 × 28 goes two ways" in text
+    assert "reads 196 of 784 positions" in text
+    page.keyboard.press("ArrowRight")
+    assert "layer3.1, a common unit: x of 256 × 14 × 14 goes" in box.inner_text()
+    focused = page.evaluate("document.activeElement.dataset.unit")
+    assert focused == "layer3.1"
+    box.get_by_role("button", name="152").tap()
+    assert "60,192,808 parameters" in said(box)
+    assert box.locator(".ex-units button").count() == 52
+    box.get_by_label("photo pixels").last.fill("225")
+    assert "at 225 pixels" in said(box)
+    context.close()
