@@ -38,7 +38,7 @@ import torch
 
 import course_lib
 from course_lib import resnet
-from course_lib.data import DownloadError, class_weights
+from course_lib.data import DownloadError, PhotoError, class_weights
 from course_lib.trainer import (
     CheckpointError,
     PeerLostError,
@@ -217,6 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, text = 1, str(error)
         if isinstance(error, torch.OutOfMemoryError):
             text = f"the GPU's memory is full: lower --batch-size or --size ({error})"
+    except PhotoError as error:
+        code, text = 2, f"{error}\n--skip-broken leaves such files out"
     except (CheckpointError, DownloadError, WeightsError, OSError, ValueError) as error:
         code, text = 2, str(error)
     except KeyboardInterrupt:

@@ -1,0 +1,392 @@
+import importlib.util
+import json
+import os
+import runpy
+import signal
+import sys
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from course_lib import resnet, train
+from course_lib.classes import CRACK_CLASSES
+from course_lib.data import digits
+from course_lib.data.folders import PhotoDataset
+from course_lib.data.photos import open_photo
+from course_lib.predict import load_predictor
+from course_lib.resnet import BasicBlock, ResNet
+from course_lib.trainer import Trainer, load_checkpoint, sources
+from course_lib.trainer.sources import source, split_photos
+from course_lib.trainer.starts import start_from
+from course_lib.weights import course_resnet18
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path):
+    """A net of four units instead of eight, one thread, and no home of anyone."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    small = lambda **options: ResNet(BasicBlock, [1, 1, 1, 1], **options)  # noqa: E731
+    monkeypatch.setattr(resnet, "resnet18", small)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    monkeypatch.setattr(train, "find_spec", lambda name: None)  # no TensorBoard
+    monkeypatch.chdir(tmp_path)
+    yield
+    torch.set_num_threads(threads)
+
+
+def photos(folder, counts, size=36, name="{cls}{i:02}.png"):
+    """Pictures whose brightness tells the class."""
+    rng = np.random.default_rng(0)
+    for label, (cls, count) in enumerate(counts.items()):
+        (folder / cls).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            pixels = rng.integers(0, 60, (size, size, 3)) + 80 * label
+            path = folder / cls / name.format(cls=cls, i=i)
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return folder
+
+
+def call(*arguments):
+    return train.main([str(argument) for argument in arguments])
+
+
+SHORT = ("--size", 32, "--epochs", 2, "--batch-size", 8, "--precision", "fp32")
+
+
+# ------------------------------------------------------------------------ a whole run
+
+
+def test_a_folder_of_photos_is_trained_on_tested_and_asked(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(train, "find_spec", importlib.util.find_spec)
+    folder = photos(tmp_path / "photos", {"dark": 14, "light": 14})
+    assert call("--data", folder, *SHORT, "--out", "run", "--balance") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("resnet18 on cpu, float32, 1 process(es); 20 + 4 + 4")
+    assert lines[1].endswith("split class by class, by the names of the files")
+    assert lines[2].startswith("epoch 1/2: ") and lines[3].startswith("epoch 2/2: ")
+    assert lines[4].startswith("test, 4 pictures, weights of epoch ")
+
+    run = tmp_path / "run"
+    config = json.loads((run / "config.json").read_text())
+    assert config["command"]["epochs"] == config["trainer"]["epochs"] == 2
+    assert config["trainer"]["learning_rate"] == 2e-3
+    assert config["trainer"]["class_weights"] == [1.0, 1.0]
+    assert config["pictures"] == {"train": 20, "validation": 4, "test": 4}
+    assert config["versions"]["torch"] == torch.__version__
+    report = json.loads((run / "report.json").read_text())
+    assert report["classes"] == ["dark", "light"] and report["n"] == 4
+    assert len((run / "history.csv").read_text().splitlines()) == 3
+    assert [*run.glob("events.out.tfevents.*")]
+    assert sorted(p.name for p in run.glob("*.pt")) == [
+        "best.pt",
+        "last.pt",
+        "previous.pt",
+    ]
+
+    # course_lib.predict sees the same pictures in the same way: the test repeats.
+    predictor = load_predictor(run)
+    data = source(
+        str(folder), size=32, root=tmp_path, cache=tmp_path / "home/.cache/course_lib"
+    )
+    chosen = sorted(folder.rglob("*.png"))
+    losses = []
+    for index in data.parts[2].chosen:
+        answer = predictor(open_photo(chosen[index]))
+        losses.append(-np.log(answer[chosen[index].parent.name]))
+    assert np.mean(losses) == pytest.approx(report["loss"], rel=1e-4)
+
+
+def test_interrupted_it_goes_on_with_its_folder_alone(tmp_path, monkeypatch, capsys):
+    folder = photos(tmp_path / "photos", {"dark": 14, "light": 14})
+    views, calls = sources.photo_views, 0
+    assert call("--data", folder, *SHORT, "--out", "whole", "--quiet") == 0
+
+    def interrupted(x, generator):
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            signal.raise_signal(signal.SIGINT)
+        return views(x, generator)
+
+    monkeypatch.setattr(sources, "photo_views", interrupted)
+    assert call("--data", folder, *SHORT, "--out", "my run") == 130
+    error = capsys.readouterr().err
+    assert "stopped in epoch 2 after 1 of 3 batches" in error
+    assert "python -m course_lib.train --out 'my run' --resume" in error
+    assert not (tmp_path / "my run" / "report.json").exists()
+
+    assert call("--data", folder, *SHORT, "--out", "my run") == 2
+    assert "holds a training already: add --resume" in capsys.readouterr().err
+    assert call("--out", "my run", "--resume", "--seed", 1) == 2
+    assert "--seed was 0 and is 1" in capsys.readouterr().err
+
+    assert call("--out", "my run", "--resume", "--quiet") == 0
+    for name in ("last.pt", "best.pt"):
+        whole, parts = (
+            load_checkpoint(tmp_path / run / name)["model"]
+            for run in ("whole", "my run")
+        )
+        assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    reports = [
+        (tmp_path / run / "report.json").read_text() for run in ("whole", "my run")
+    ]
+    assert reports[0] == reports[1]
+
+
+def test_digits_are_grey_and_have_the_stem_for_small_pictures(tmp_path, monkeypatch):
+    kept = {}
+
+    def fit(trainer, training, validation, resume):
+        kept.update(trainer=trainer, training=training)
+        raise ValueError("enough seen")
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    assert call("--data", "digits", "--out", "run") == 2
+    model = kept["trainer"].model
+    assert model.conv1.weight.shape == (64, 1, 3, 3)
+    assert len(kept["trainer"].classes) == 10
+    pictures, labels = kept["training"].batch([0, 5])
+    expected = digits("train", size=16)
+    assert np.array_equal(pictures[:, 0].numpy(), expected.images[[0, 5]])
+    assert labels.tolist() == [expected.labels[0], expected.labels[5]]
+    x, _ = kept["trainer"].inputs(*kept["training"].batch(range(1000)))
+    assert abs(x.mean().item()) < 0.02 and abs(x.std().item() - 1) < 0.02
+
+
+def test_drawn_cracks_are_a_little_larger_than_the_network_sees(monkeypatch):
+    monkeypatch.setattr(sources, "COUNTS", {"train": 6, "validation": 7, "test": 8})
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    data = source("synthetic", size=28, root=Path(), cache=Path())
+    assert [part.images.shape for part in data.parts] == [
+        (count, 32, 32, 3) for count in (6, 7, 8)
+    ]
+    assert data.classes == CRACK_CLASSES and data.preprocessing["size"] == 28
+
+
+# ------------------------------------------------------------------------- bad calls
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "no data set and no folder 'nowhere'"),
+        (["--data", "digits", "--size", 4], "--size must be at least 8"),
+        (["--data", "digits", "--epochs", 0], "epochs must be a whole number"),
+        (["--data", "digits", "--batch-size", 1], "BN has no variance of one"),
+        (["--data", "digits", "--learning-rate", -1], "learning_rate must be"),
+        (["--data", "digits", "--precision", "fp16"], "fp16"),
+        (["--data", "digits", "--weights", "course"], "another network: conv1.weight"),
+        (["--data", "digits", "--weights", "imagenet"], "no published weights fit"),
+        (["--data", "digits", "--weights", "none.pt"], "none.pt: no such file"),
+        (["--data", "mnist", "--size", 32], "mnist has 28 pixels"),
+        (["--data", "mnist", "--root", "empty"], "no MNIST below empty"),
+        (["--data", "sdnet2018", "--root", "empty"], "no SDNET2018 tree"),
+        (["--data", "photos"], "no class folders"),
+        (["--data", "single"], "one class folder, 'only'"),
+        (["--data", "few"], "the class 'b' has 2 photos"),
+        (["--data", "broken"], "--skip-broken"),
+        (["--data", "half"], "not all of train, validation and test"),
+    ],
+)
+def test_a_bad_call_is_one_sentence_and_exit_code_2(
+    arguments, message, tmp_path, monkeypatch, capsys
+):
+    name = arguments[1]
+    (tmp_path / "photos").mkdir()
+    if name == "single":
+        photos(tmp_path / "single", {"only": 3})
+    elif name == "few":
+        photos(tmp_path / "few", {"a": 4, "b": 2})
+    elif name == "half":
+        photos(tmp_path / "half" / "train", {"a": 3, "b": 3})
+    elif name == "broken":
+        photos(tmp_path / "broken", {"a": 4, "b": 4})
+        (tmp_path / "broken" / "a" / "a00.png").write_bytes(b"no picture")
+    assert call(*arguments, "--out", "run") == 2
+    out, error = capsys.readouterr()
+    assert error.startswith("error: ") and message in error
+    assert "Traceback" not in out + error
+
+
+def test_words_that_are_no_options_end_with_the_usage(capsys):
+    for arguments in (["--epochs", "many"], ["--arch", "vgg"], ["--speed", "9"]):
+        with pytest.raises(SystemExit) as stop:
+            call(*arguments)
+        assert stop.value.code == 2
+        assert "usage: python -m course_lib.train" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_settings_is_named(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{")
+    assert call("--out", "run", "--resume") == 2
+    assert "config.json is damaged" in capsys.readouterr().err
+
+
+def test_broken_photos_can_be_left_out(tmp_path):
+    folder = photos(tmp_path / "photos", {"a": 5, "b": 5})
+    (folder / "a" / "a00.png").write_bytes(b"no picture")
+    options = {"size": 32, "root": tmp_path, "cache": tmp_path / "cache"}
+    with pytest.warns(UserWarning, match="skipped 1 of 10"):
+        data = source(str(folder), skip_broken=True, **options)
+    assert sum(map(len, data.parts)) == 9
+
+
+def test_a_training_that_diverges_ends_with_exit_code_1(tmp_path, monkeypatch, capsys):
+    folder = photos(tmp_path / "photos", {"a": 6, "b": 6})
+    monkeypatch.setattr(sources, "photo_views", lambda x, generator: x * torch.inf)
+    assert call("--data", folder, *SHORT, "--out", "run") == 1
+    assert capsys.readouterr().err.startswith("error: the loss became nan")
+
+
+def test_help_teaches(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", "--help"])
+    with (
+        pytest.warns(RuntimeWarning, match="found in sys.modules"),
+        pytest.raises(SystemExit) as stop,
+    ):
+        runpy.run_module("course_lib.train", run_name="__main__")
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    for word in ("--resume", "torchrun", "photos/uncracked", "--weights imagenet"):
+        assert word in shown
+
+
+# ------------------------------------------------------------------------- the split
+
+
+def named(names, classes="ab"):
+    """A data set of photos that need not exist."""
+    paths = [Path(cls) / name for cls, name in names]
+    return PhotoDataset(paths, [classes.index(cls) for cls, _ in names], classes)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=8, max_size=25)
+)
+def test_patches_of_a_photo_stay_together(counts):
+    names = [
+        (cls, f"70{photo:02}-{cls}{patch}.jpg".replace("a", "1").replace("b", "2"))
+        for photo, (a, b) in enumerate(counts)
+        for cls, n in (("a", a), ("b", b))
+        for patch in range(n)
+    ]
+    data = named(names)
+    parts, note = split_photos(data)
+    assert note == f"split by photo: {len(counts)} photos, none in two parts"
+    assert sorted(chain(*parts)) == list(range(len(names)))
+    homes = [{names[i][1][:4] for i in part} for part in parts]
+    assert all(homes) and sum(map(len, homes)) == len(counts)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(3, 40), min_size=2, max_size=4))
+def test_photos_of_their_own_are_split_class_by_class(counts):
+    names = [
+        ("abcd"[label], f"IMG_{label}_{i:06}.jpg")
+        for label, count in enumerate(counts)
+        for i in range(count)
+    ]
+    data = named(names, "abcd"[: len(counts)])
+    parts, note = split_photos(data)
+    assert note.startswith("split class by class")
+    assert sorted(chain(*parts)) == list(range(len(names)))
+    for label, count in enumerate(counts):
+        mine = [sum(data.labels[i] == label for i in part) for part in parts]
+        assert mine[1] == mine[2] == max(1, round(0.15 * count))
+    # the order of the files decides nothing
+    turned = named(names[::-1], "abcd"[: len(counts)])
+    again, _ = split_photos(turned)
+    for part, other in zip(parts, again):
+        assert {names[i] for i in part} == {names[::-1][i] for i in other}
+
+
+def test_too_few_photos_with_all_classes_are_split_with_a_warning():
+    names = [("a", f"1-{i}.jpg") for i in range(5)] + [
+        ("b", f"2-{i}.jpg") for i in range(5)
+    ]
+    parts, note = split_photos(named(names))
+    assert "looks better than it is" in note
+    assert all({names[i][0] for i in part} == {"a", "b"} for part in parts)
+
+
+def test_parts_that_are_there_are_taken_as_they_are(tmp_path):
+    for part, count in (("train", 4), ("val", 2), ("test", 3)):
+        photos(tmp_path / "all" / part, {"a": count, "b": count})
+    data = source(
+        str(tmp_path / "all"), size=32, root=tmp_path, cache=tmp_path / "cache"
+    )
+    assert [len(part) for part in data.parts] == [8, 4, 6]
+    assert data.classes == ("a", "b")
+
+
+# ------------------------------------------------------------------------ fine-tuning
+
+
+def test_trained_weights_come_with_a_new_head_or_their_own(tmp_path):
+    trained = course_resnet18().state_dict()
+    torch.manual_seed(0)
+    model = resnet.resnet(18, num_classes=2)
+    fresh = model.fc.weight.detach().clone()
+    numbers = start_from("course", model, ["cracked", "whole"])
+    assert numbers["mean"] == [0.485, 0.456, 0.406]
+    assert torch.equal(model.fc.weight, fresh)
+    assert torch.equal(model.layer4[1].conv2.weight, trained["layer4.1.conv2.weight"])
+    same = resnet.resnet(18, num_classes=6)
+    start_from("course", same, CRACK_CLASSES)
+    assert torch.equal(same.fc.weight, trained["fc.weight"])
+    other = resnet.resnet(18, num_classes=6)
+    start_from("course", other, CRACK_CLASSES[::-1])  # the same number, other names
+    assert not torch.equal(other.fc.weight, trained["fc.weight"])
+    # a plain file of weights, whatever head it has
+    torch.save(trained, tmp_path / "plain.pth")
+    plain = resnet.resnet(18, num_classes=2)
+    assert start_from(str(tmp_path / "plain.pth"), plain, "ab") == {}
+    assert torch.equal(plain.conv1.weight, trained["conv1.weight"])
+    with pytest.raises(ValueError, match="another network"):
+        start_from("course", resnet.resnet(34, num_classes=2), "ab")
+
+
+def test_a_checkpoint_is_a_start_and_brings_its_normalization(tmp_path, capsys):
+    folder = photos(tmp_path / "photos", {"dark": 6, "light": 6})
+    first = ("--data", folder, *SHORT, "--epochs", 1, "--out", "first", "--quiet")
+    assert call(*first) == 0
+    state = load_checkpoint("first/best.pt")
+    state["preprocessing"]["mean"] = [0.1, 0.2, 0.3]
+    torch.save(state, "moved.pt")
+    start = ("--weights", "moved.pt", "--quiet", *SHORT, "--epochs", 1)
+    assert call("--data", folder, *start, "--out", "second") == 0
+    after = load_checkpoint("second/best.pt")
+    assert after["preprocessing"]["mean"] == [0.1, 0.2, 0.3]
+    assert after["config"]["learning_rate"] == 3e-4
+
+
+def test_without_network_imagenets_weights_are_one_sentence(monkeypatch, capsys):
+    def none(model):
+        raise RuntimeError("torchvision's weights could not be loaded; fetch them")
+
+    monkeypatch.setattr("course_lib.trainer.starts.load_imagenet_weights", none)
+    assert call("--data", "digits", "--weights", "imagenet", "--out", "run") == 2
+    error = capsys.readouterr().err
+    assert error == "error: torchvision's weights could not be loaded; fetch them\n"
+
+
+def test_imagenets_weights_keep_the_new_head(monkeypatch):
+    def load(model):
+        for parameter in model.parameters():
+            torch.nn.init.constant_(parameter, 7.0)
+
+    monkeypatch.setattr("course_lib.trainer.starts.load_imagenet_weights", load)
+    model = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=3)
+    start_from("imagenet", model, "abc")
+    assert (model.conv1.weight == 7).all() and not (model.fc.weight == 7).any()
