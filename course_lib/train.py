@@ -26,8 +26,10 @@ weights), config.json (all settings), and logs for tensorboard --logdir RUN.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -210,6 +212,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # names that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     given = vars(parser(__doc__).parse_args(arguments))
+    if "WORLD_SIZE" in os.environ:
+        # torchrun sends it to all when one has died, which they see for themselves.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         with distributed.process_group() as device:
             return _run(given, device)
@@ -228,4 +233,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if "WORLD_SIZE" in os.environ:
+        # Threads of a lost connection must not hold up or break what is decided.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

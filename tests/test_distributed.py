@@ -15,7 +15,6 @@ from torch.utils.data import TensorDataset
 from course_lib import resnet, train
 from course_lib.resnet import BasicBlock, ResNet
 from course_lib.trainer import (
-    PeerLostError,
     Trainer,
     TrainerConfig,
     TrainingInterrupted,
@@ -163,6 +162,13 @@ def train_together(rank, folder):
         report = trainer.evaluate(data(10, 2))
         rows = [dict(row, seconds=0) for row in trainer.history.rows]
         seen = {"rows": rows, "report": report.as_dict()}
+        # BN in train mode: each process has seen its part, and all know the same.
+        usual = nn.Sequential(*Net().float())
+        trainer = Trainer(
+            usual, TrainerConfig(epochs=1, batch_size=8, progress=False), classes="abc"
+        )
+        trainer.fit(data(21, 0), data(9, 1))
+        seen["buffers"] = [buffer.tolist() for buffer in usual.buffers()]
         (folder / f"seen{rank}.json").write_text(json.dumps(seen))
 
 
@@ -213,40 +219,7 @@ def test_one_that_is_asked_to_stop_stops_all_and_one_goes_on_alone(two, tmp_path
         assert theirs["train_loss"] == pytest.approx(mine["train_loss"], rel=1e-9)
 
 
-# ------------------------------------------------------------------------- a dead peer
-
-
-def until_death(rank, folder):
-    def augment(x, generator):
-        (folder / f"alive{rank}").touch()
-        time.sleep(0.02)
-        return x
-
-    with distributed.process_group():
-        try:
-            fit(folder / "run", augment=augment, epochs=10_000)
-        except PeerLostError as error:
-            print(error)
-            return 1
-
-
-@pytest.mark.parametrize("victim", [0, 1])
-def test_when_a_peer_dies_the_other_ends_with_a_sentence(victim, two, tmp_path):
-    pair = two(tmp_path, until_death, tmp_path)
-    end = time.monotonic() + 60
-    while not (tmp_path / "run" / "last.pt").exists() and time.monotonic() < end:
-        time.sleep(0.01)
-    pair[victim].kill()
-    start = time.monotonic()
-    codes = finish(pair, 30)
-    assert time.monotonic() - start < 20
-    assert codes[victim] == -signal.SIGKILL and codes[1 - victim] == 1
-    said = (tmp_path / f"out{1 - victim}").read_text()
-    assert said.startswith("another process of this training ended")
-    assert load_checkpoint(tmp_path / "run" / "last.pt")["epoch"] > 0
-
-
-# ------------------------------------------------------------------------- the command
+# ------------------------------------------------------------------------ the command
 
 
 def small(**options):
@@ -258,16 +231,25 @@ def command(rank, *arguments):
     return train.main(arguments)
 
 
-def test_the_command_has_one_writer_and_one_voice(two, tmp_path):
+def command_without_log(rank, *arguments):
+    train.find_spec = lambda name: None
+    return command(rank, *arguments)
+
+
+@pytest.fixture
+def arguments(tmp_path):
     for name, level in (("dark", 60), ("light", 190)):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for i in range(8):
             picture = Image.new("RGB", (36, 36), (level + i, level, level))
             picture.save(tmp_path / "photos" / name / f"{name}{i}.png")
-    options = ["--data", tmp_path / "photos", "--size", 32, "--epochs", 2]
-    options += ["--batch-size", 8, "--cache", tmp_path / "cache"]
-    options += ["--precision", "fp32", "--out", tmp_path / "run"]
-    assert finish(two(tmp_path, command, *map(str, options))) == [0, 0]
+    options = ["--data", tmp_path / "photos", "--size", 32, "--batch-size", 8]
+    options += ["--cache", tmp_path / "cache", "--precision", "fp32"]
+    return [*map(str, [*options, "--out", tmp_path / "run", "--epochs"])]
+
+
+def test_the_command_has_one_writer_and_one_voice(arguments, two, tmp_path):
+    assert finish(two(tmp_path, command, *arguments, "2")) == [0, 0]
     lines = (tmp_path / "out0").read_text().splitlines()
     assert "2 process(es)" in lines[0]
     assert [line[:9] for line in lines[2:4]] == ["epoch 1/2", "epoch 2/2"]
@@ -277,3 +259,23 @@ def test_the_command_has_one_writer_and_one_voice(two, tmp_path):
     assert files == expected
     assert len([*(tmp_path / "run").glob("events*")]) == 1
     assert len([*(tmp_path / "cache").iterdir()]) == 1
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_a_peer_dies_the_other_ends_with_a_sentence(
+    victim, arguments, two, tmp_path
+):
+    pair = two(tmp_path, command_without_log, *arguments, "1000")
+    end = time.monotonic() + 60
+    while not (tmp_path / "run" / "last.pt").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    start = time.monotonic()
+    pair[victim].kill()
+    pair[1 - victim].terminate()  # as torchrun does
+    codes = finish(pair, 30)
+    assert time.monotonic() - start < 20
+    assert codes[victim] == -signal.SIGKILL and codes[1 - victim] == 1
+    said = (tmp_path / f"err{1 - victim}").read_text()
+    assert "error: another process of this training ended" in said
+    assert "Traceback" not in said
+    assert load_checkpoint(tmp_path / "run" / "last.pt")["epoch"] > 0

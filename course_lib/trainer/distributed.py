@@ -23,6 +23,7 @@ __all__ = ["JointLoss", "PeerLostError", "World", "process_group", "world"]
 
 SILENCE = timedelta(minutes=5)  # a peer that says nothing for so long is dead
 PATIENCE = timedelta(hours=6)  # while one process alone prepares the data
+_GROUPS: list[Any] = []
 
 
 class PeerLostError(RuntimeError):
@@ -76,6 +77,11 @@ def process_group() -> Iterator[torch.device]:
         # Gradients go through NCCL on GPUs, small talk of the CPUs through gloo.
         backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
         dist.init_process_group(backend, timeout=SILENCE)
+    # gloo's group waits in its destructor for its threads, and these may wait for
+    # Python's lock to let go of a tensor. Where the last reference is that of a
+    # DistributedDataParallel, the destructor holds that lock: both wait forever
+    # (pytorch/pytorch, issue 56297). So this reference lives as long as the process.
+    _GROUPS.append(dist.group.WORLD)
     try:
         yield device
     finally:
