@@ -15,7 +15,15 @@ from torch.nn import functional as F
 
 from course_lib.resnet import BasicBlock
 
-__all__ = ["branch", "inputs_of", "jacobian", "middle", "settle", "stack"]
+__all__ = [
+    "branch",
+    "inputs_of",
+    "jacobian",
+    "middle",
+    "random_gain",
+    "settle",
+    "stack",
+]
 
 
 def jacobian(function: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
@@ -37,8 +45,9 @@ def jacobian(function: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
         raise ValueError(
             f"maps must have shape [C, H, W], one photo's, got {list(maps.shape)}"
         )
-    point = maps.detach().requires_grad_()
-    output = function(point[None])[0].flatten()
+    with torch.enable_grad():
+        point = maps.detach().requires_grad_()
+        output = function(point[None])[0].flatten()
     # One backward pass per output, as a batch of them.
     rows = torch.eye(len(output), device=maps.device, dtype=maps.dtype)
     parts = [
@@ -48,6 +57,31 @@ def jacobian(function: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
         for chunk in rows.split(256)
     ]
     return torch.cat(parts).flatten(1)
+
+
+def random_gain(
+    function: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Generator
+) -> float:
+    """By how much a gradient of random direction grows on its way back.
+
+    For a matrix J in place of the function this estimates the root mean square of
+    its singular values (times the square root of inputs over outputs), without
+    building it: E |J^T g|^2 = sum of the squares, for g of independent N(0, 1).
+
+    Args:
+        function: of ``x``.
+        x: the point, floating point, any shape.
+        generator: draws the gradient on the CPU, so that it is the same everywhere.
+
+    Returns:
+        Length of the gradient at ``x`` over its length behind the function.
+    """
+    with torch.enable_grad():
+        point = x.detach().requires_grad_()
+        output = function(point)
+        gradient = torch.randn(output.shape, generator=generator).to(output)
+        (back,) = torch.autograd.grad(output, point, gradient)
+    return (back.norm() / gradient.norm()).item()
 
 
 def branch(unit: BasicBlock) -> Callable[[Tensor], Tensor]:
