@@ -4,10 +4,12 @@ What they do in a browser stands in tests/site/test_explorers.py.
 """
 
 import json
+import math
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from statistics import median
 
 import pytest
 import traitlets
@@ -15,6 +17,7 @@ import traitlets
 import course_lib.explorers as explorers
 from course_lib.explorers import page
 from course_lib.explorers.__main__ import contents, with_common
+from course_lib.results import load
 
 CLASSES = {getattr(explorers, name).name: name for name in explorers.__all__}
 every = pytest.mark.parametrize("name", page.names())
@@ -80,7 +83,8 @@ def test_the_table_says_how_it_starts_and_how_far_it_goes(name):
         if isinstance(limits, dict):
             assert start in limits["oneOf"]
         else:
-            assert limits[0] <= start <= limits[1]
+            starts = start if isinstance(start, list) else [start]
+            assert all(limits[0] <= value <= limits[1] for value in starts)
     bare = {k for k, v in data["state"].items() if not isinstance(v, bool)}
     assert bare == set(data["limits"])
 
@@ -91,13 +95,14 @@ def test_values_are_typed_and_checked(name):
     data = page.read_data(name)
     assert widget.state == data["state"]
     for key, limits in data["limits"].items():
-        for wrong in (None, "no such value", [1]):
+        for wrong in (None, "no such value", [None]):
             with pytest.raises(traitlets.TraitError):
                 setattr(widget, key, wrong)
         if isinstance(limits, list):
             for wrong in (limits[0] - 1, limits[1] + 1):
+                many = isinstance(data["state"][key], list)
                 with pytest.raises(traitlets.TraitError):
-                    setattr(widget, key, wrong)
+                    setattr(widget, key, [wrong] if many else wrong)
     assert widget.state == data["state"]
     with pytest.raises(ValueError, match="has no colour"):
         make(name, colour="red")
@@ -106,7 +111,12 @@ def test_values_are_typed_and_checked(name):
 @every
 def test_python_hears_of_a_change(name):
     widget, heard = make(name), []
-    key, limits = next(iter(page.read_data(name)["limits"].items()))
+    data = page.read_data(name)
+    key, limits = next(
+        (key, limits)
+        for key, limits in data["limits"].items()
+        if not isinstance(data["state"][key], list)
+    )
     values = limits["oneOf"] if isinstance(limits, dict) else limits
     other = next(value for value in values if value != getattr(widget, key))
     widget.observe(lambda change: heard.append(change.new), names=key)
@@ -206,3 +216,27 @@ def test_python_has_the_table_behind_the_map():
     book = widget.ledger
     assert book.input_shape == (2, 3, 64, 64)
     assert book.parameters == 25_557_032 - 64 * 3 * (49 - 9)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [r for r in load("gradient_flow") if r["units"] == 4 and r["scale"] in (0.5, 2)],
+    ids=lambda row: "-".join(str(value) for value in list(row.values())[:5]),
+)
+def test_the_stored_gradients_are_measured_again(row):
+    from course_lib.experiments import gradient_flow as flow
+
+    settings = (row["block"], row["units"], row["scale"], row["activation"])
+    runs = [flow.profile(*settings, bool(row["norm"]), seed) for seed in flow.SEEDS]
+    again = [median(values) for values in zip(*runs)]
+    stored = [float(power) for power in row["powers"].split()]
+    assert stored == pytest.approx(again, abs=0.02)
+
+
+def test_a_chain_is_a_product():
+    from course_lib.experiments.gradient_flow import chain
+
+    found = chain([[0.5, 0.2, -1.0, 0.1]], units=2, scale=1.0, slope=1.0)
+    wanted = {"plain": [0.01, 0.1, 1], "residual": [1.1 * 0.9, 0.9, 1]}
+    for kind, factors in wanted.items():
+        assert found[kind] == pytest.approx([math.log10(f) for f in factors])

@@ -18,7 +18,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["ConvolutionExplorer", "NetworkExplorer"]
+__all__ = [
+    "BatchNormExplorer",
+    "ConvolutionExplorer",
+    "GradientFlowExplorer",
+    "NetworkExplorer",
+]
 
 
 def __getattr__(name: str) -> Any:

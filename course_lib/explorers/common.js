@@ -49,16 +49,16 @@ function watch(model, keys, el, draw) {
   };
 }
 
-/** A labeled whole number with a slider; set is called with what the reader chose. */
-function numberField(label, hint, limits, set) {
+/** A labeled number with a slider; set is called with what the reader chose. */
+function numberField(label, hint, limits, set, step = 1) {
   const [min, max] = limits;
   const read = (event) => {
-    const value = Number.parseInt(event.target.value, 10);
-    if (!Number.isNaN(value)) set(clamp(value, limits));
+    const value = Math.round(Number.parseFloat(event.target.value) / step) * step;
+    if (!Number.isNaN(value)) set(Number(clamp(value, limits).toFixed(4)));
   };
   const settle = () => { number.value = slider.value; };
-  const number = h("input", { type: "number", min, max, step: 1, inputmode: "numeric", oninput: read, onchange: settle });
-  const slider = h("input", { type: "range", min, max, step: 1, "aria-label": `${hint}, slider`, oninput: read });
+  const number = h("input", { type: "number", min, max, step, inputmode: step < 1 ? "decimal" : "numeric", oninput: read, onchange: settle });
+  const slider = h("input", { type: "range", min, max, step, "aria-label": `${hint}, slider`, oninput: read });
   const box = h("div", { class: "ex-number" },
     h("label", {}, h("span", {}, label, " ", h("small", {}, hint)), number), slider);
   return {
@@ -149,9 +149,12 @@ function mount(render, name) {
       const limits = data.limits[key];
       let value = text === "true";
       if (limits?.oneOf) value = limits.oneOf.find((one) => `${one}` === text);
-      else if (limits) {
+      else if (Array.isArray(start)) {
+        value = text.split(",").slice(0, data.most).map((part) => clamp(Number(part), limits));
+        if (value.some(Number.isNaN)) continue;
+      } else if (limits) {
         value = clamp(Number(text), limits);
-        if (limits.every(Number.isInteger) && Number.isInteger(start)) value = Math.round(value);
+        if (limits.length === 2) value = Math.round(value); // a third number: not only whole ones
       }
       if (value === undefined || Number.isNaN(value)) continue;
       model.set(key, value);

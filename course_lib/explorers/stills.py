@@ -16,7 +16,7 @@ from course_lib.dimensions import Layer, output_size, unread
 from course_lib.ledger import ledger
 from course_lib.resnet import resnet
 
-__all__ = ["STILLS", "convolution", "network"]
+__all__ = ["STILLS", "batch_norm", "convolution", "gradient_flow", "network"]
 
 
 def svg(width: int, height: int, title: str, parts: Iterable[str]) -> str:
@@ -135,4 +135,90 @@ def network(data: dict[str, Any]) -> str:
     )
 
 
-STILLS = {"convolution": convolution, "network": network}
+def batch_norm(data: dict[str, Any]) -> str:
+    """Three number lines: the values, normalized, scaled and shifted."""
+    state = data["state"]
+    z = torch.tensor(state["values"], dtype=torch.float64)
+    mean, deviation = z.mean(), z.std(correction=0)
+    normalized = (z - mean) / torch.sqrt(deviation**2 + data["eps"])
+    output = state["gamma"] * normalized + state["beta"]
+    low, high = data["limits"]["values"]
+    lanes = {"z, the batch": z, "ẑ, normalized": normalized, "y = γ ẑ + β": output}
+    parts = []
+    for index, (name, values) in enumerate(lanes.items()):
+        y = 80 * index + 40
+        place = [(float(v) - low) * 34 + 20 for v in values]
+        parts.append(f'<text x="4" y="{y - 16}">{name}</text>')
+        parts.append(
+            f'<path d="M20 {y}H{(high - low) * 34 + 20}" stroke="var(--ex-edge)"/>'
+        )
+        center = (float(values.mean()) - low) * 34 + 20
+        parts.append(
+            f'<path d="M{center:.1f} {y - 14}v28" stroke="var(--ex-orange)" '
+            'stroke-width="2.5"/>'
+        )
+        parts += [
+            f'<circle cx="{x:.1f}" cy="{y}" r="7" fill="var(--ex-blue)"/>'
+            for x in place
+        ]
+    drawing = svg(
+        (high - low) * 34 + 40,
+        240,
+        f"{len(z)} values on a number line, the same values normalized around 0, and "
+        "the output.",
+        parts,
+    )
+    return still(
+        drawing,
+        f"{len(z)} values of one channel, with mean {mean:.2f} and deviation "
+        f"{deviation:.2f} (orange: the mean). Batch normalization moves their mean to "
+        "0 and their deviation to 1; then γ scales them and β shifts them.",
+        "With JavaScript the values can be dragged, in train and in eval mode.",
+    )
+
+
+def gradient_flow(data: dict[str, Any]) -> str:
+    """Two measured curves: the gradient on its way back."""
+    s = data["state"]
+    chosen = data["measured"][s["activation"]][s["norm"]][s["units"]]
+    curves = dict(zip(("plain", "residual"), chosen[f"{s['scale']:g}"]))
+    low = min(min(curve) for curve in curves.values())
+    parts = []
+    for kind, color in (("plain", "orange"), ("residual", "blue")):
+        points = [
+            (40 + 380 * i / s["units"], 40 + 170 * power / low)
+            for i, power in enumerate(curves[kind])
+        ]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="var(--ex-{color})" '
+            'stroke-width="2.5"/>'
+        )
+        x, y = points[0]
+        parts.append(f'<text x="{x + 14:.0f}" y="{y - 10:.0f}">{kind}</text>')
+    parts.append('<text x="420" y="236" text-anchor="end">output</text>')
+    parts.append('<text x="40" y="236">first unit</text>')
+    kinds = [f"{kind} 10^{curve[0]:.1f}" for kind, curve in curves.items()]
+    drawing = svg(
+        440,
+        244,
+        "Two curves, the length of the gradient at each unit on a scale of powers of "
+        f"ten, from the output back to the first unit: {', '.join(kinds)}.",
+        parts,
+    )
+    return still(
+        drawing,
+        f"A gradient of length 1 at the output, {s['units']} units before it, with "
+        f"{s['activation']}, weights {s['scale']} times He initialization and no batch "
+        f"normalization: {', '.join(kinds)}.",
+        "With JavaScript, depth, weights, activation and batch normalization can be "
+        "changed, and the scalar argument stands beside the measurement.",
+    )
+
+
+STILLS = {
+    "convolution": convolution,
+    "network": network,
+    "batch_norm": batch_norm,
+    "gradient_flow": gradient_flow,
+}

@@ -2,22 +2,25 @@
 
 Each function returns what one explorer's module reads: ``title``, ``state`` (the
 values to start with), ``limits`` (of each value: smallest and largest, or the list
-``oneOf``),
+``oneOf``; a third number says that it need not be whole),
 ``height`` (pixels that the book keeps free, on a wide page and on a phone).
 """
 
 from __future__ import annotations
 
 import inspect
+import random
 from typing import Any
 
 import torch
 from torch import nn
 
+from course_lib.experiments.gradient_flow import ACTIVATIONS, DEPTHS, SCALES, slope
 from course_lib.ledger import Row, fits, ledger
 from course_lib.resnet import LAYERS, resnet, resnet18
+from course_lib.results import load
 
-__all__ = ["TABLES", "convolution", "network"]
+__all__ = ["TABLES", "batch_norm", "convolution", "gradient_flow", "network"]
 
 
 def strided_layers(size: int = 224) -> list[dict[str, Any]]:
@@ -115,7 +118,7 @@ def network() -> dict[str, Any]:
     nets: dict[int, list[Any]] = {}
     buffers: dict[int, int] = {}
     for depth in LAYERS:
-        for stem in STEMS:
+        for stem in STEMS if depth == min(LAYERS) else STEMS[:1]:
             with torch.device("meta"):
                 model = resnet(depth, stem=stem)
             modules = dict(model.named_modules())
@@ -159,7 +162,7 @@ def network() -> dict[str, Any]:
             "memory": {"oneOf": [4, 8, 16, 24]},
             "unit": {"oneOf": ["stem", *names, "head"]},
         },
-        "height": [1250, 2305],
+        "height": [1250, 2262],
         "channels": modules["conv1"].in_channels,
         "workspace": inspect.signature(fits).parameters["workspace_bytes"].default,
         "buffers": buffers,
@@ -169,4 +172,78 @@ def network() -> dict[str, Any]:
     }
 
 
-TABLES = {"convolution": convolution, "network": network}
+def batch_norm() -> dict[str, Any]:
+    """Drawn batches of one channel, and the constants of PyTorch's layer."""
+    layer = nn.BatchNorm2d(1)
+    draw = random.Random(0)
+    mean, deviation, most, batches = 2.5, 1.5, 8, 64
+    noise = [[round(draw.gauss(0, 1), 2) for _ in range(most)] for _ in range(batches)]
+    first = [round(mean + deviation * value, 2) for value in noise[0]]
+    return {
+        "title": "Explorer: normalize a batch",
+        "state": {
+            "values": first,
+            "gamma": 1.0,
+            "beta": 0.0,
+            "mode": "train",
+            "running_mean": 0.0,
+            "running_var": 1.0,
+            "seen": 0,
+        },
+        "limits": {
+            "values": [-6, 6],
+            "gamma": [-3.0, 3.0, 0.1],
+            "beta": [-3.0, 3.0, 0.1],
+            "mode": {"oneOf": ["train", "eval"]},
+            "running_mean": [-6.0, 6.0, 0.0],
+            "running_var": [0.0, 150.0, 0.0],
+            "seen": [0, 1000],
+        },
+        "height": [757, 1018],
+        "eps": layer.eps,
+        "momentum": layer.momentum,
+        "source": {"mean": mean, "deviation": deviation},
+        "most": most,
+        "noise": noise,
+    }
+
+
+def gradient_flow() -> dict[str, Any]:
+    """The measured gradients, and the weights of the scalar chains."""
+    measured: dict[str, Any] = {name: [{}, {}] for name in ACTIVATIONS}
+    for row in load("gradient_flow"):
+        depth = measured[row["activation"]][row["norm"]].setdefault(row["units"], {})
+        powers = [round(float(power), 1) + 0.0 for power in row["powers"].split()]
+        depth.setdefault(f"{row['scale']:g}", []).append(powers)
+    draw = random.Random(0)
+    chains = [
+        [round(draw.gauss(0, 1), 2) for _ in range(2 * max(DEPTHS))] for _ in range(41)
+    ]
+    return {
+        "title": "Explorer: how much of the gradient arrives",
+        "state": {
+            "units": 16,
+            "scale": 0.5,
+            "activation": "ReLU",
+            "norm": False,
+            "shortcut": "both",
+        },
+        "limits": {
+            "units": {"oneOf": list(DEPTHS)},
+            "scale": {"oneOf": list(SCALES)},
+            "activation": {"oneOf": list(ACTIVATIONS)},
+            "shortcut": {"oneOf": ["both", "off", "on"]},
+        },
+        "height": [540, 985],
+        "slopes": {name: round(slope(name), 6) for name in ACTIVATIONS},
+        "weights": chains,
+        "measured": measured,
+    }
+
+
+TABLES = {
+    "convolution": convolution,
+    "network": network,
+    "batch_norm": batch_norm,
+    "gradient_flow": gradient_flow,
+}

@@ -19,20 +19,25 @@ from course_lib.explorers.page import HERE, embed, read_data
 if TYPE_CHECKING:
     from course_lib.ledger import Ledger
 
-__all__ = ["ConvolutionExplorer", "NetworkExplorer"]
+__all__ = [
+    "BatchNormExplorer",
+    "ConvolutionExplorer",
+    "GradientFlowExplorer",
+    "NetworkExplorer",
+]
 
 
 def whole(name: str, key: str) -> traitlets.Int:
     """An integer of an explorer within its limits."""
     data = read_data(name)
-    low, high = data["limits"][key]
+    low, high = data["limits"][key][:2]
     return traitlets.Int(data["state"][key], min=low, max=high).tag(sync=True)
 
 
 def number(name: str, key: str) -> traitlets.Float:
     """A number of an explorer within its limits."""
     data = read_data(name)
-    low, high = data["limits"][key]
+    low, high = data["limits"][key][:2]
     return traitlets.Float(data["state"][key], min=low, max=high).tag(sync=True)
 
 
@@ -47,6 +52,16 @@ def one_of(name: str, key: str) -> traitlets.Enum:
 def switch(name: str, key: str) -> traitlets.Bool:
     """On or off."""
     return traitlets.Bool(read_data(name)["state"][key]).tag(sync=True)
+
+
+def numbers(name: str, key: str) -> traitlets.List:
+    """A list of numbers of an explorer, each within the limits."""
+    data = read_data(name)
+    low, high = data["limits"][key][:2]
+    one = traitlets.Float(min=low, max=high)
+    return traitlets.List(one, data["state"][key], minlen=1, maxlen=data["most"]).tag(
+        sync=True
+    )
 
 
 class Explorer(anywidget.AnyWidget):
@@ -163,3 +178,38 @@ class NetworkExplorer(Explorer):
             model = resnet(self.depth, stem=self.stem, num_classes=self.classes)
         model.to_empty(device="cpu")  # shapes count, values do not
         return ledger(model, (self.batch, 3, self.size, self.size))
+
+
+class BatchNormExplorer(Explorer):
+    """One channel through batch normalization: ``values``, ``gamma``, ``beta``.
+
+    ``mode`` is "train" or "eval"; ``running_mean`` and ``running_var`` are what the
+    layer remembers after ``seen`` batches.
+    """
+
+    name = "batch_norm"
+    _esm = HERE / "batch_norm.js"
+    values = numbers("batch_norm", "values")
+    gamma = number("batch_norm", "gamma")
+    beta = number("batch_norm", "beta")
+    mode = one_of("batch_norm", "mode")
+    running_mean = number("batch_norm", "running_mean")
+    running_var = number("batch_norm", "running_var")
+    seen = whole("batch_norm", "seen")
+
+
+class GradientFlowExplorer(Explorer):
+    """The gradient in front of every unit: scalar chains beside real networks.
+
+    ``units`` and ``scale`` (on He initialization), ``activation``, ``norm`` (with
+    batch normalization) choose networks of
+    :mod:`course_lib.experiments.gradient_flow`; ``shortcut`` is "both", "off" or "on".
+    """
+
+    name = "gradient_flow"
+    _esm = HERE / "gradient_flow.js"
+    units = one_of("gradient_flow", "units")
+    scale = one_of("gradient_flow", "scale")
+    activation = one_of("gradient_flow", "activation")
+    norm = switch("gradient_flow", "norm")
+    shortcut = one_of("gradient_flow", "shortcut")

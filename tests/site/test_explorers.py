@@ -10,10 +10,12 @@ import re
 
 import pytest
 import torch
+from torch.nn import functional as F
 from visits import pages, settle, visit
 
 from course_lib.dimension_table import arithmetic
 from course_lib.dimensions import Layer, output_size, unread
+from course_lib.experiments.gradient_flow import chain
 from course_lib.explorers import page as files
 from course_lib.ledger import fits, ledger
 from course_lib.resnet import LAYERS, resnet
@@ -388,3 +390,102 @@ def test_a_unit_opens_by_keys_and_touch(browser, book, places):
     box.get_by_label("photo pixels").last.fill("225")
     assert "at 225 pixels" in said(box)
     context.close()
+
+
+def test_normalizing_is_what_torch_does(browser):
+    draw = random.Random(2)
+    data = files.read_data("batch_norm")
+    rows, expected = [], []
+    for _ in range(2000):
+        values = [draw.uniform(-6, 6) for _ in range(draw.randint(1, 8))]
+        gamma, beta, mean = (draw.uniform(-3, 3) for _ in range(3))
+        variance = draw.uniform(0, 9)
+        mode = "train" if draw.random() < 0.6 and len(values) > 1 else "eval"
+        settings = (mode, mean, variance, data["eps"], data["momentum"])
+        rows.append([values, gamma, beta, *settings])
+        memory = torch.tensor([[mean], [variance]], dtype=torch.float64)
+        out = F.batch_norm(
+            torch.tensor(values, dtype=torch.float64).view(-1, 1),
+            *memory,
+            torch.tensor([gamma], dtype=torch.float64),
+            torch.tensor([beta], dtype=torch.float64),
+            training=mode == "train",
+            momentum=data["momentum"],
+            eps=data["eps"],
+        )
+        expected.append([*out.flatten().tolist(), *memory.flatten().tolist()])
+    found = call(browser, "batch_norm", "normalize", rows)
+    for result, wanted in zip(found, expected):
+        ours = [*result["output"], result["nextMean"], result["nextVar"]]
+        assert ours == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+
+
+def test_a_value_is_dragged_and_the_memory_catches_up(browser, book):
+    place = "chapters/structure/index.html"
+    with visit(browser, book.as_uri(), place) as (page, trouble):
+        box = frame(page, "batch_norm")
+        mean = r"this batch: mean μ = ([−\d.]+)"
+        before = re.search(mean, box.inner_text())[1]
+        dot = box.get_by_role("slider", name="value 1", exact=True)
+        dot.scroll_into_view_if_needed()
+        at = dot.bounding_box()
+        page.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+        page.mouse.down()
+        page.mouse.move(at["x"] - 80, at["y"], steps=4)
+        page.mouse.up()
+        after = re.search(mean, box.inner_text())[1]
+        assert after != before
+        start = float(dot.get_attribute("aria-valuenow"))
+        dot.press("ArrowRight")
+        moved = float(dot.get_attribute("aria-valuenow"))
+        assert moved == pytest.approx(start + 0.1)
+        assert "mean 0.00 and deviation 1.00" in said(box)
+
+        for _ in range(4):
+            box.get_by_role("button", name="train on ten").click()
+        remembered = re.search(r"remembered: mean ([−\d.]+)", box.inner_text())[1]
+        assert 1.5 < float(remembered) < 3.5
+        box.get_by_role("button", name="eval").click()
+        assert "Each value goes its own way" in said(box)
+        box.get_by_role("button", name="ten further").click()
+        assert f"remembered: mean {remembered}" in box.inner_text()
+
+        box.get_by_role("button", name="train", exact=True).click()
+        box.get_by_label("m values").last.fill("1")
+        assert "PyTorch refuses" in said(box)
+    assert trouble.console == []
+
+
+def test_the_scalar_argument_is_course_libs(browser):
+    draw = random.Random(3)
+    data = files.read_data("gradient_flow")
+    rows, expected = [], []
+    while len(rows) < 300:
+        units, scale = draw.randint(1, 32), draw.choice([0.25, 0.5, 1, 1.4, 2])
+        slope = draw.choice(list(data["slopes"].values()))
+        weights = draw.sample(data["weights"], draw.randint(1, 12))
+        rows.append([weights, units, scale, slope])
+        expected.append(chain(weights, units, scale, slope))
+    compared = 0
+    for result, wanted in zip(call(browser, "gradient_flow", "chain", rows), expected):
+        for kind in ("plain", "residual"):
+            assert result[kind] == pytest.approx(wanted[kind], rel=1e-9, abs=1e-9)
+            compared += len(wanted[kind])
+    assert compared > 2000
+
+
+def test_gradients_with_and_without_bn(browser, book, places):
+    with visit(browser, book.as_uri(), places["gradient_flow"][0]) as (page, _):
+        box = frame(page, "gradient_flow")
+        assert "in real networks, plain 10−10.4, residual 1.3" in said(box)
+        box.get_by_label("batch normalization").check()
+        assert "takes the scale of the weights away" in said(box)
+        with_bn = said(box).split(";")[0]
+        slider = box.locator("input[type=range]")
+        for _ in range(3):
+            slider.press("ArrowRight")
+        assert said(box).split(";")[0] == with_bn
+        assert box.locator("svg polyline").count() == 4
+        box.get_by_role("button", name="off").click()
+        assert box.locator("svg polyline").count() == 2
+        assert "residual" not in said(box).split(";")[0]
