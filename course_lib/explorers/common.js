@@ -10,6 +10,9 @@ function h(tag, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(key, "");
     else if (value !== false && value != null) element.setAttribute(key, value);
   }
+  if ("tabindex" in attributes || /^(button|input|select)$/.test(tag)) {
+    element.dataset.lmSuppressShortcuts = ""; // or JupyterLab takes the arrow keys
+  }
   element.append(...children.flat().filter((child) => child != null && child !== false && child !== ""));
   return element;
 }
