@@ -108,12 +108,7 @@ def train(
     torch.manual_seed(seed)
     model = resnet18(num_classes=6).to(memory_format=torch.channels_last)
     windows = Windows(pictures, labels, torch.Generator().manual_seed(seed))
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.05},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=RATE)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.05)
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, RATE, total_steps=epochs * len(windows)
     )

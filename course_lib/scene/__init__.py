@@ -7,24 +7,20 @@ drawn, so the crack of a picture is the same at every size.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
 from course_lib.classes import SURFACES
-from course_lib.scene.camera import blur, jpeg, photograph
 from course_lib.scene.clutter import leaf_shadows, litter
 from course_lib.scene.cracks import crack
 from course_lib.scene.draws import Draws
 from course_lib.scene.textures import TEXTURES, field, grid
 
-__all__ = ["View", "blur", "contrast", "jpeg", "picture", "stages", "visible"]
+__all__ = ["picture", "stages"]
 
 # Between stones or bricks a hairline could not be seen: cracks are wider there.
 COARSE = {"deck": 1.0, "pavement": 1.8, "wall": 1.25}
-
-# A label that nobody can see is no label: at 64 px a crack stands out by this many
-# times the noise around it, or it is cut deeper, or takes another course.
-REFERENCE, VISIBLE, BOOSTS = 64, 5.0, (1.0, 1.8, 3.2)
 
 
 def picture(key: tuple[int, ...], label: int, size: int) -> np.ndarray:
@@ -58,138 +54,39 @@ def stages(
         ``"light"``, float64 [size, size, 3] of about 0 ... 1, and ``"camera"``,
         the finished picture as uint8.
     """
-    view = View(key, label, size)
-    crack, rim = view.bare()
-    if label % 2:
-        near = view if size == REFERENCE else View(key, label, REFERENCE)
-        crack, rim = view.cracks(*visible(near))
-    albedo, slope = view.albedo, view.slope
-    yield "surface", lit(albedo, slope)
-    yield "crack", lit(albedo * crack, slope + rim)
-    image = lit(view.over + view.through * crack, slope + rim)
-    yield "clutter", image
-    image = image * view.lamp[..., None]
-    yield "light", image
-    yield "camera", photograph(view.camera, image)
+    surface, cracked = SURFACES[label // 2], label % 2 == 1
+    draws = Draws(*key, label)
+    light = draws.uniform(0, 2 * np.pi)
+    albedo, slope = TEXTURES[surface](draws.split(), size, light)
 
+    def lit() -> np.ndarray:
+        return albedo * np.clip(1 + slope, 0.25, 1.7)[..., None]
 
-def lit(albedo: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """What the eye sees of matter of this color with this relief."""
-    return albedo * np.clip(1 + slope, 0.25, 1.7)[..., None]
-
-
-class View:
-    """All of a picture but its cracks, at one size.
-
-    Every kind of clutter changes a color x into a x + b, with a and b of its own for
-    each pixel. So clutter is drawn once, on the bare surface and on black, which
-    gives b = ``over`` and a times the surface = ``through``; cracks, which multiply
-    the surface's color, can then be tried without drawing the rest again.
-    """
-
-    def __init__(self, key: tuple[int, ...], label: int, size: int) -> None:
-        """Draw surface, clutter and light; arguments as for :func:`picture`."""
-        self.size, self.surface = size, SURFACES[label // 2]
-        draws = Draws(*key, label)
-        self.light = draws.uniform(0, 2 * np.pi)
-        texture = TEXTURES[self.surface]
-        self.albedo, self.slope = texture(draws.split(), size, self.light)
-        self.course = draws.integer(2**32)
-        both = np.stack([self.albedo, np.zeros_like(self.albedo)])
-        litter(draws.split(), self.surface, both, self.light)
-        self.over = both[1]
-        self.through = both[0] - both[1]
-        self.lamp = _lamp(draws.split(), size)
-        self.camera = draws.split()
-
-    def bare(self) -> tuple[np.ndarray, np.ndarray]:
-        """What :meth:`cracks` gives where there is no crack."""
-        return np.ones((self.size, self.size, 1)), np.zeros((self.size, self.size))
-
-    def image(self, crack: np.ndarray, rim: np.ndarray) -> np.ndarray:
-        """The finished scene before the camera, float64 [size, size, 3]."""
-        color = self.over + self.through * crack
-        return lit(color, self.slope + rim) * self.lamp[..., None]
-
-    def cracks(self, attempt: int, boost: float) -> tuple[np.ndarray, np.ndarray]:
-        """The cracks, one or two.
-
-        Args:
-            attempt: another number is another course.
-            boost: 1 as drawn; with 2 twice the light is lost (in powers) and the
-                crack is wider by the root of 2.
-
-        Returns:
-            The factor on the surface's color, [size, size, 3], and what the lit rim
-            adds to its relief, [size, size].
-        """
-        factor, rim = self.bare()
-        draws = Draws(self.course, attempt)
+    yield "surface", lit()
+    if cracked:
         for _ in range(2 if draws.chance(0.15) else 1):
-            own, tilt = _open(
-                draws.split(), self.size, self.light, COARSE[self.surface], boost
-            )
-            factor, rim = factor * own, rim + tilt
-        return factor, rim
-
-
-def visible(view: View) -> tuple[int, float]:
-    """Which course to take and how deep to cut it, so that the crack can be seen.
-
-    Args:
-        view: at 64 px.
-
-    Returns:
-        ``attempt`` and ``boost`` for :meth:`View.cracks`: the first of twelve that
-        reach a contrast of ``VISIBLE``, or the clearest.
-    """
-    without = view.image(*view.bare())
-    best = (0.0, 0, 1.0)
-    for attempt in range(4):
-        for boost in BOOSTS:
-            seen = contrast(without, view.image(*view.cracks(attempt, boost)))
-            best = max(best, (seen, attempt, boost))
-            if seen >= VISIBLE:
-                return attempt, boost
-            if seen < 0.3 * VISIBLE:  # it runs behind something: another course
-                break
-    return best[1:]
-
-
-def contrast(without: np.ndarray, cracked: np.ndarray) -> float:
-    """How far a crack stands out from what surrounds it.
-
-    The loss of light in the 40 pixels that lose most, over the noise near the
-    crack: the median deviation from the local mean, as a standard deviation.
-
-    Args:
-        without: float64 [64, 64, 3], the scene without its cracks.
-        cracked: the same scene with them.
-
-    Returns:
-        A ratio; 0 where the crack is out of sight.
-    """
-    lost = blur((without - cracked).mean(2), 0.6)
-    grey = blur(without.mean(2), 0.6)
-    near = blur((lost > 0.02).astype(float), 3) > 0.02
-    if near.sum() < 40:
-        return 0.0
-    busy = np.abs(grey - blur(grey, 4))[near]
-    noise = np.hypot(1.4826 * np.median(busy), 0.014)
-    return float(np.partition(lost, -40, axis=None)[-40:].mean() / noise)
+            _open(draws.split(), albedo, slope, light, COARSE[surface])
+    yield "crack", lit()
+    litter(draws.split(), surface, albedo, light)
+    image = lit()
+    yield "clutter", image
+    image = _illuminate(draws.split(), image)
+    yield "light", image
+    yield "camera", _photograph(draws.split(), image)
 
 
 def _open(
-    draws: Draws, size: int, light: float, wider: float, boost: float
-) -> tuple[np.ndarray, np.ndarray]:
+    draws: Draws, albedo: np.ndarray, slope: np.ndarray, light: float, wider: float
+) -> None:
     """Let a crack into a surface: dark inside, its rim lit, its banks changed."""
-    made = crack(draws.split(), size, wider * boost**0.5)
+    size = len(albedo)
+    made = crack(draws.split(), size, wider)
     cover = made.cover
     # Hairlines are shallow: less light is lost in them.
     wide = np.clip(made.width / 0.03, 0, 1)
     deepest = 0.55 + 0.4 * wide
     dark = draws.uniform(0.16 + 0.35 * wide, deepest)
-    dark = 1 - (1 - dark) ** (wider * boost)
+    dark = 1 - (1 - dark) ** wider
     tint = 1 + draws.uniform(-0.06, 0.06, 3)
     toward = np.array([np.cos(light), np.sin(light)])
     rubble = field(draws.split(), size, 3, 60, 0.6)
@@ -200,17 +97,16 @@ def _open(
     facing = (toward[0] * dx + toward[1] * dy) * made.width * size
     inside = inside * (1 + draws.uniform(0, 2.5) * wide * np.clip(facing, -0.4, 1))
     banks = blur(cover, draws.uniform(0.01, 0.05) * size)
-    inside = np.clip(inside, 0, 1)[..., None] * tint
-    factor = 1 - cover[..., None] * (1 - inside)
     if draws.chance(0.35):  # lime washed out, or dirt washed in
-        factor = factor * (1 + draws.uniform(-0.35, 0.4) * banks)[..., None]
+        albedo *= (1 + draws.uniform(-0.35, 0.4) * banks)[..., None]
+    albedo *= 1 - cover[..., None] * (1 - np.clip(inside, 0, 1)[..., None] * tint)
     dy, dx = np.gradient(blur(cover, 0.6 + 0.1 * made.width * size))
     tilt = toward[0] * dx + toward[1] * dy
-    return factor, draws.uniform(0, 1.2) * np.clip(-tilt, 0, 0.6) * (1 - cover)
+    slope += draws.uniform(0, 1.2) * np.clip(-tilt, 0, 0.6) * (1 - cover)
 
 
-def _lamp(draws: Draws, size: int) -> np.ndarray:
-    """How much light falls on each pixel, [size, size]."""
+def _illuminate(draws: Draws, image: np.ndarray) -> np.ndarray:
+    size = len(image)
     x, y = grid(size)
     angle = draws.uniform(0, 2 * np.pi)
     ramp = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)
@@ -226,4 +122,103 @@ def _lamp(draws: Draws, size: int) -> np.ndarray:
         side = (x - 0.5) * np.cos(turn) + (y - 0.5) * np.sin(turn) - offset
         soft = draws.log_uniform(0.02, 0.3)
         lamp *= 1 - draws.uniform(0.2, 0.6) * np.clip(side / soft + 0.5, 0, 1)
-    return np.broadcast_to(lamp, (size, size))
+    return image * lamp[..., None]
+
+
+def _photograph(draws: Draws, image: np.ndarray) -> np.ndarray:
+    """Exposure, color cast, lens blur, sensor noise, JPEG, bytes."""
+    size = len(image)
+    # White balance errs between blue and amber, hardly toward green.
+    amber = draws.uniform(-0.05, 0.05)
+    cast = 1 + np.array([amber, draws.uniform(-0.012, 0.012), -amber])
+    image = image * cast * draws.uniform(0.85, 1.2)
+    # A photo holds the light to a power; brightness is already perceptual here,
+    # so that only the camera's contrast curve remains.
+    image = np.clip(image, 0.004, 1) ** draws.uniform(0.85, 1.2)
+    image = blur(image, draws.uniform(0.25, 0.85))
+    grey = draws.split().normal((size, size, 1)) * draws.uniform(0, 0.012)
+    color = draws.split().normal((size, size, 3)) * draws.uniform(0, 0.006)
+    levels = 255 * (image + grey + color)
+    if draws.chance(0.8):
+        levels = jpeg(levels, draws.uniform(45, 96))
+    return np.clip(np.floor(levels + 0.5), 0, 255).astype(np.uint8)
+
+
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of [H, W] or [H, W, C], the border repeated; sigma in pixels."""
+    radius = max(1, int(np.ceil(2.5 * sigma)))
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    taps /= taps.sum()
+    for axis in (0, 1):
+        pad = [(radius, radius) if a == axis else (0, 0) for a in range(image.ndim)]
+        padded = np.pad(image, pad, mode="edge")
+        length = image.shape[axis]
+        image = sum(
+            tap * np.take(padded, range(k, k + length), axis=axis)
+            for k, tap in enumerate(taps)
+        )
+    return image
+
+
+# Annex K of the JPEG standard (ITU-T T.81): quantization of brightness and color.
+LUMA = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
+    dtype=float,
+)
+CHROMA = np.full((8, 8), 99.0)
+CHROMA[:4, :4] = [
+    [17, 18, 24, 47],
+    [18, 21, 26, 66],
+    [24, 26, 56, 99],
+    [47, 66, 99, 99],
+]
+TO_YCC = np.array(
+    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+)
+TO_RGB = np.linalg.inv(TO_YCC)
+
+
+@lru_cache(maxsize=1)
+def _cosines() -> np.ndarray:
+    k, n = np.mgrid[0:8, 0:8]
+    basis = np.cos(np.pi * (2 * n + 1) * k / 16) / 2
+    basis[0] /= np.sqrt(2)
+    return basis
+
+
+def jpeg(levels: np.ndarray, quality: float) -> np.ndarray:
+    """What JPEG does to a picture: rounding the cosine waves of each 8x8 block.
+
+    Own arithmetic in float64, because libjpeg's result differs between builds.
+
+    Args:
+        levels: float64 [size, size, 3], RGB in 0 ... 255.
+        quality: 1 ... 100 as in libjpeg.
+
+    Returns:
+        float64, the same shape.
+    """
+    size = len(levels)
+    pad = -size % 8
+    padded = np.pad(levels, ((0, pad), (0, pad), (0, 0)), mode="edge") - 128
+    blocks = len(padded) // 8
+    scale = 50 / quality if quality < 50 else 2 - quality / 50
+    steps = np.stack([LUMA, CHROMA, CHROMA], -1) * scale
+    steps = np.maximum(np.floor(steps + 0.5), 1)[None, :, None]
+    basis = _cosines()
+    ycc = (padded @ TO_YCC.T).reshape(blocks, 8, blocks, 8, 3)
+    waves = np.einsum("ky,aybxc,lx->akblc", basis, ycc, basis, optimize=True)
+    # The small shift settles ties, which flat saturated blocks would cause.
+    waves = np.floor(waves / steps + 0.5 + 1e-6) * steps
+    ycc = np.einsum("ky,akblc,lx->aybxc", basis, waves, basis, optimize=True)
+    rgb = ycc.reshape(padded.shape) @ TO_RGB.T + 128
+    return rgb[:size, :size]

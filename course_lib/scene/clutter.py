@@ -32,26 +32,29 @@ def _across(draws: Draws) -> tuple[np.ndarray, np.ndarray]:
 
 
 def joint(draws: Draws, albedo: np.ndarray, light: float) -> None:
-    """A cast or sawn joint: straight, even in width, pale along its edges."""
-    size = albedo.shape[-2]
-    path = np.linspace(*_across(draws), 33)
-    width = draws.log_uniform(0.018, 0.07)
-    tone = draws.uniform(0.25, 0.8) if draws.chance(0.7) else draws.uniform(1.15, 1.4)
-    # Tooled edges are smooth, sawn ones dusty: pale beside dark, and dark beside pale.
-    rim = chain(size, path, width + max(draws.uniform(0.02, 0.06), 2 / size))
-    _blend(albedo, rim, albedo * (draws.uniform(1.12, 1.4) if tone < 1 else 0.85))
-    _blend(albedo, chain(size, path, width), albedo * tone)
+    """A cast or sawn joint: straight, even in width, from edge to edge."""
+    size = len(albedo)
+    start, end = _across(draws)
+    path = np.linspace(start, end, 33)
+    width = max(draws.log_uniform(0.008, 0.06), 0.9 / size)
+    cover = chain(size, path, width)
+    tone = draws.uniform(0.25, 0.85) if draws.chance(0.8) else draws.uniform(1.1, 1.3)
+    _blend(albedo, cover, albedo * tone)
+    if draws.chance(0.5):  # the far edge catches the light
+        shift = width * np.array([np.cos(light), np.sin(light)])
+        rim = chain(size, path + shift, max(0.6 * width, 0.8 / size))
+        _blend(albedo, rim * (1 - cover), albedo * draws.uniform(1.05, 1.3))
 
 
 def scratch(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """Scratches and scrapes: pale or dark, nearly straight, often parallel."""
-    size = albedo.shape[-2]
+    size = len(albedo)
     start = draws.uniform(0, 1, 2)
     angle, length = draws.uniform(0, 2 * np.pi), draws.log_uniform(0.1, 0.9)
     end = start + length * np.array([np.cos(angle), np.sin(angle)])
     bend = draws.uniform(0, 0.06)
     width = max(draws.log_uniform(0.004, 0.015), 0.6 / size)
-    tone = draws.uniform(1.06, 1.35) if draws.chance(0.9) else draws.uniform(0.7, 0.9)
+    tone = draws.uniform(1.06, 1.35) if draws.chance(0.8) else draws.uniform(0.7, 0.92)
     for _ in range(1 + draws.integer(3)):
         shift = draws.uniform(-0.05, 0.05, 2)
         path = wander(draws, start + shift, end + shift, 4, bend, 1.6)
@@ -61,42 +64,42 @@ def scratch(draws: Draws, albedo: np.ndarray, light: float) -> None:
 
 def cable(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """A cable: a smooth curve of even width with a sheen and a shadow."""
-    size = albedo.shape[-2]
+    size = len(albedo)
     path = wander(draws, *_across(draws), 6, draws.uniform(0, 0.15), 2.0)
-    width = max(draws.log_uniform(0.03, 0.08), 1.2 / size)
+    width = max(draws.log_uniform(0.015, 0.06), 1.2 / size)
     toward = np.array([np.cos(light), np.sin(light)])
     gap = draws.uniform(0.2, 1.2) * width
     shadow = chain(size, path - gap * toward, 1.1 * width)
     _blend(albedo, shadow, albedo * draws.uniform(0.5, 0.8))
-    tones = (draws.uniform(0.04, 0.12), draws.uniform(0.35, 0.9))
-    color = np.full(3, tones[draws.integer(2)]) * draws.uniform(0.75, 1.25, 3)
+    tones = (draws.uniform(0.05, 0.15), draws.uniform(0.35, 0.9))
+    color = np.full(3, tones[draws.integer(2)]) * draws.uniform(0.85, 1.15, 3)
     cover = chain(size, path, width)
     _blend(albedo, cover, color)
-    sheen = chain(size, path + 0.2 * width * toward, max(0.3 * width, 0.8 / size))
-    _blend(albedo, sheen * cover, color * 1.4 + 0.25)
+    sheen = chain(size, path + 0.2 * width * toward, max(0.25 * width, 0.4 / size))
+    _blend(albedo, sheen * cover, color * 1.5 + 0.06)
 
 
 def stain(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """Damp, oil, rust, lime: soft blots, or streaks that ran down."""
-    size = albedo.shape[-2]
+    size = len(albedo)
     stretch = draws.uniform(4, 20) if draws.chance(0.3) else 1.0
-    blots = field(draws, size, 0.8, draws.uniform(3, 12), 1.4, stretch, np.pi / 2)
-    edge = draws.log_uniform(0.2, 0.9)
+    blots = field(draws, size, 0.8, draws.uniform(3, 14), 1.2, stretch, np.pi / 2)
+    edge = draws.log_uniform(0.2, 1.3)
     cover = np.clip(edge * (blots - draws.uniform(0.5, 2)) + 0.5, 0, 1)
     tints = ((0.6, 0.6, 0.6), (0.75, 0.6, 0.45), (1.2, 1.2, 1.18), (0.65, 0.72, 0.6))
     tint = np.array(tints[draws.integer(4)])
-    amount = draws.log_uniform(0.08, 0.5)
+    amount = draws.log_uniform(0.08, 0.55)
     _blend(albedo, cover * amount, albedo * tint)
 
 
 def gouge(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """Short dark gouges and crumbs: as dark as a crack, but they lead nowhere."""
-    size, count = albedo.shape[-2], int(draws.log_uniform(1, 26))
+    size, count = len(albedo), int(draws.log_uniform(1, 26))
     main = draws.uniform(0, np.pi)
     for _ in range(count):
         start = draws.uniform(0, 1, 2)
         angle = main + 0.5 * draws.uniform(-1, 1)
-        length = draws.log_uniform(0.02, 0.09)
+        length = draws.log_uniform(0.02, 0.11)
         end = start + length * np.array([np.cos(angle), np.sin(angle)])
         path = wander(draws, start, end, 3, 0.25, 0.8)
         width = draws.log_uniform(0.006, 0.022) * np.sin(np.linspace(0.35, 2.8, 9))
@@ -106,7 +109,7 @@ def gouge(draws: Draws, albedo: np.ndarray, light: float) -> None:
 
 def pebbles(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """Crumbs, holes and pebbles: round, dark or pale, with a small shadow."""
-    size, count = albedo.shape[-2], 1 + draws.integer(9)
+    size, count = len(albedo), 1 + draws.integer(9)
     center = draws.uniform(0, 1, (count, 2))
     width = draws.log_uniform(0.012, 0.07, count)
     lean = draws.uniform(-0.5, 0.5, (count, 2)) * width[:, None]
@@ -124,7 +127,7 @@ def pebbles(draws: Draws, albedo: np.ndarray, light: float) -> None:
 
 def hollow(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """Cavities, honeycombs and flakes: sharp shadows on one side, as in a crack."""
-    size = albedo.shape[-2]
+    size = len(albedo)
     x, y = grid(size)
     center, radius = draws.uniform(0, 1, 2), draws.log_uniform(0.04, 0.4)
     turn, longer = draws.uniform(0, np.pi), draws.log_uniform(1, 4)
@@ -133,7 +136,7 @@ def hollow(draws: Draws, albedo: np.ndarray, light: float) -> None:
     across = (y - center[1]) * cos - (x - center[0]) * sin
     near = (radius - np.hypot(along, across * longer)) / radius
     low = draws.log_uniform(1.5, 8)
-    ragged = field(draws, size, low, min(low * draws.uniform(2, 6), 18), 1.2)
+    ragged = field(draws, size, low, low * draws.uniform(2, 6), 1.2)
     steep = draws.uniform(1, 6)
     depth = np.clip(steep * (ragged + draws.uniform(1, 3) * near - 0.8), 0, 1)
     reach = draws.log_uniform(0.015, 0.06) * size
@@ -148,9 +151,9 @@ def hollow(draws: Draws, albedo: np.ndarray, light: float) -> None:
 
 def border(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """The slab ends: gravel, soil, timber or a gap beyond a ragged edge."""
-    size = albedo.shape[-2]
+    size = len(albedo)
     x, y = grid(size)
-    angle, offset = draws.uniform(0, 2 * np.pi), draws.uniform(0.05, 0.5)
+    angle, offset = draws.uniform(0, 2 * np.pi), draws.uniform(-0.4, 0.5)
     ragged = draws.log_uniform(0.002, 0.03) * field(draws, size, 1, 20, 1.2)
     side = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) - offset + ragged
     cover = np.clip(side * size * 0.7 + 0.5, 0, 1)
@@ -175,7 +178,7 @@ def border(draws: Draws, albedo: np.ndarray, light: float) -> None:
 
 def ridge(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """Trowel ridges, tire marks and drips: soft lines, pale beside dark."""
-    size = albedo.shape[-2]
+    size = len(albedo)
     path = wander(draws, *_across(draws), 5, draws.uniform(0, 0.1), 1.6)
     width = draws.log_uniform(0.03, 0.12)
     toward = width / 2 * np.array([np.cos(light), np.sin(light)])
@@ -187,7 +190,7 @@ def ridge(draws: Draws, albedo: np.ndarray, light: float) -> None:
 
 def grass(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """Blades of grass, straw and twigs: curved, pointed, green to brown."""
-    size = albedo.shape[-2]
+    size = len(albedo)
     root = draws.uniform(-0.1, 1.1, 2)
     for _ in range(1 + draws.integer(7)):
         start = root + draws.uniform(-0.15, 0.15, 2)
@@ -206,9 +209,9 @@ def grass(draws: Draws, albedo: np.ndarray, light: float) -> None:
 
 def paint(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """The edge of a painted band, worn: white, yellow or grey."""
-    size = albedo.shape[-2]
+    size = len(albedo)
     x, y = grid(size)
-    angle, offset = draws.uniform(0, 2 * np.pi), draws.uniform(-0.1, 0.4)
+    angle, offset = draws.uniform(0, 2 * np.pi), draws.uniform(-0.3, 0.3)
     side = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) - offset
     cover = np.clip(side * size * 0.6, 0, 1)
     _, tone = cells(draws, size, 18)
@@ -220,10 +223,10 @@ def paint(draws: Draws, albedo: np.ndarray, light: float) -> None:
 
 def leaf_shadows(draws: Draws, size: int) -> np.ndarray:
     """Dappled shade, [size, size]: 1 in the sun, less under the leaves."""
-    leaves = field(draws, size, 1.5, draws.uniform(4, 11), 1.0)
-    edge = draws.uniform(0.35, 0.9)
+    leaves = field(draws, size, 1.5, draws.uniform(4, 11), 0.8)
+    edge = draws.uniform(0.5, 1.3)
     shade = np.clip(edge * (leaves - draws.uniform(-0.5, 1)) + 0.5, 0, 1)
-    return 1 - draws.uniform(0.15, 0.5) * shade
+    return 1 - draws.uniform(0.15, 0.55) * shade
 
 
 Clutter = Callable[[Draws, np.ndarray, float], None]

@@ -68,17 +68,17 @@ def crack(draws: Draws, size: int, wider: float = 1.0) -> Crack:
     A crack narrower than 0.9 pixels is drawn with that width, so that it can be
     seen at every size.
     """
-    # Most are hairlines; the others gape, up to an eighth of the side.
-    if draws.chance(0.6):
+    # Most are hairlines; the others gape, up to a sixth of the side.
+    if draws.chance(0.65):
         width = draws.log_uniform(0.007, 0.018)
     else:
-        width = draws.log_uniform(0.014, 0.13)
-    width = min(width * wider, 0.13)
+        width = draws.log_uniform(0.014, 0.16)
+    width *= wider
     thin = width < 0.04
     width = max(width, 0.9 / size)
     start, end = _ends(draws, within=thin)
-    smooth = draws.uniform(0.55, 0.9)
-    bend = draws.uniform(0.08, 0.2)
+    smooth = draws.uniform(0.55, 0.95)
+    bend = draws.uniform(0.04, 0.2)
     path = wander(draws, start, end, LEVELS, bend, smooth)
     for _ in range(4):  # bent out of the picture: straighten it
         if _seen(path).sum() >= 8:
@@ -111,8 +111,7 @@ def _line(
     taper: bool = False,
 ) -> np.ndarray:
     count = len(path)
-    uneven = draws.uniform(0.1, 0.55) * min(1.0, 0.04 / width)
-    widths = width * np.exp(uneven * waver(draws, count, 16))
+    widths = width * np.exp(draws.uniform(0.1, 0.55) * waver(draws, count, 16))
     tip = np.linspace(1, 0, count)
     # A crack ends in a point, but the point stays as dark as a hairline is.
     widths *= np.clip(2.5 * tip, 0.15, 1) if taper else np.clip(10 * tip, 0.15, 1)

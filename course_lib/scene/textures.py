@@ -143,7 +143,7 @@ def pits(
 def _deck(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray]:
     """Deck concrete: pale, broomed or trowelled, pitted, cloudy."""
     grain = draws.uniform(0, np.pi)
-    tint = np.array([0.0, draws.uniform(-0.004, 0.01), draws.uniform(-0.04, 0.03)])
+    tint = np.array([0.0, draws.uniform(-0.004, 0.012), draws.uniform(-0.06, 0.03)])
     base = draws.uniform(0.48, 0.74) + tint
     cloud = field(draws, size, 0.7, 8, 1.3)
     fine = field(draws, size, 6, 90, 0.5)
@@ -167,9 +167,9 @@ def _deck(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray
     if draws.chance(0.7):  # rough and smooth areas side by side
         patches = field(draws, size, 0.8, 5, 1)
         slope *= np.clip(0.9 + 0.5 * patches, 0.3, 2.2)
-    if draws.chance(0.4):  # the marks of the broom
+    if draws.chance(0.25):  # the marks of the broom
         broom = field(draws, size, 5, 60, 0.6, draws.uniform(10, 60), grain)
-        slope += draws.uniform(0.015, 0.05) * broom
+        slope += draws.uniform(0.01, 0.04) * broom
     count = int(draws.log_uniform(8, 220))
     albedo *= (
         1
@@ -203,37 +203,27 @@ def _asphalt(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndar
 def _plaster(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray]:
     """A plastered or painted wall: tinted, fine grained, trowelled in arcs."""
     paints = (
-        (0.90, 0.82, 0.64),
-        (0.82, 0.68, 0.44),
-        (0.78, 0.57, 0.46),
-        (0.60, 0.76, 0.70),
-        (0.92, 0.88, 0.78),
-        (0.76, 0.66, 0.38),
-        (0.56, 0.66, 0.80),
+        (0.86, 0.83, 0.76),
+        (0.80, 0.70, 0.52),
+        (0.74, 0.60, 0.50),
+        (0.66, 0.74, 0.72),
+        (0.88, 0.88, 0.86),
+        (0.70, 0.66, 0.56),
+        (0.62, 0.68, 0.76),
     )
-    kind = draws.integer(len(paints))
-    white = max(paints[kind]) > 0.85
-    base = np.array(paints[kind]) * draws.uniform(0.9 if white else 0.72, 1.05)
+    base = np.array(paints[draws.integer(len(paints))]) * draws.uniform(0.72, 1.05)
     cloud = field(draws, size, 0.7, 5, 1.6)
     fine = field(draws, size, 16, 140, 0.2)
     tone = draws.uniform(0.005, 0.05) * cloud + draws.uniform(0.004, 0.02) * fine
-    x, y = grid(size)
-    if draws.chance(0.45):  # roughcast: thrown on, grains of one size
-        coarse = draws.log_uniform(9, 22)
-        slope = draws.log_uniform(0.035, 0.11) * relief(
-            draws, size, light, coarse, 1.3 * coarse, 0.3
-        )
-    else:  # trowel strokes: fans of arcs
-        slope = draws.log_uniform(0.008, 0.03) * relief(
-            draws, size, light, 12, draws.uniform(40, 160), draws.uniform(0.6, 1.2)
-        )
-        for _ in range(2):
-            turn, away = draws.uniform(0, 2 * np.pi), draws.uniform(0.8, 1.8)
-            dx, dy = x - 0.5 - away * np.cos(turn), y - 0.5 - away * np.sin(turn)
-            far = np.hypot(dx, dy) + 0.02 * cloud
-            arcs = np.sin(far * draws.uniform(40, 110) + 1.5 * cloud)
-            where = np.clip(0.5 + field(draws, size, 0.8, 4, 1), 0, 1)
-            slope = slope + draws.uniform(0.015, 0.04) * arcs * where
+    slope = draws.log_uniform(0.008, 0.05) * relief(
+        draws, size, light, 12, draws.uniform(40, 160), draws.uniform(0.6, 1.2)
+    )
+    if draws.chance(0.5):  # trowel strokes: arcs around a far center
+        x, y = grid(size)
+        center = draws.uniform(-1.5, 2.5, 2)
+        arcs = np.hypot(x - center[0], y - center[1]) + 0.02 * cloud
+        waves = np.sin(arcs * draws.uniform(40, 120) + 2 * cloud)
+        slope = slope + draws.uniform(0.004, 0.025) * waves
     return base * (1 + tone[..., None]), slope
 
 
