@@ -10,6 +10,12 @@ import pytest
 
 from course_lib.figures.clinic_plots import draw_silent
 from course_lib.figures.preprocessing_plots import draw_inputs, draw_lost, draw_resized
+from course_lib.figures.training_plots import (
+    draw_history,
+    draw_rate_finder,
+    draw_schedule,
+)
+from course_lib.figures.zoo_plots import draw_zoo
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +68,51 @@ def test_accuracy_and_confidence_stand_on_the_line_of_their_input():
 def test_lost_views_are_drawn_in_percent():
     (ax,) = draw_lost([0.08, 0.5], [0.25, 0.1]).axes
     assert ax.lines[0].get_xydata().tolist() == [[8, 25], [50, 10]]
+
+
+def test_the_finder_draws_each_optimizer_on_a_logarithmic_axis():
+    curves = {"a": ([1e-3, 1e-2], [2.0, 1.0]), "b": ([1e-2, 1e-1], [2.0, 9.0])}
+    (ax,) = draw_rate_finder(curves, top=3).axes
+    assert ax.get_xscale() == "log"
+    assert ax.get_ylim() == (0, 3)
+    drawn = [tuple(map(list, line.get_data())) for line in ax.lines]
+    assert drawn == list(curves.values())
+
+
+def test_warm_up_and_cosine_meet_and_cover_every_step():
+    rates = [1, 2, 3, 2, 1, 0]
+    (ax,) = draw_schedule(rates, rising=2).axes
+    warm, cosine = (line.get_xydata().tolist() for line in ax.lines)
+    assert warm == [[1, 1], [2, 2], [3, 3]]
+    assert cosine == [[3, 3], [4, 2], [5, 1], [6, 0]]
+
+
+def test_the_history_marks_the_epoch_that_was_kept():
+    names = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+    values = [(2.0, 0.25, 1.0, 0.5), (1.0, 0.5, 0.5, 0.75)]
+    rows = [dict(zip(names, v)) | {"epoch": k} for k, v in enumerate(values, 1)]
+    losses, errors = draw_history(rows, best=2).axes
+    assert [list(line.get_ydata()) for line in losses.lines[:2]] == [[2, 1], [1, 0.5]]
+    assert [list(line.get_ydata()) for line in errors.lines[:2]] == [[75, 50], [50, 25]]
+    assert losses.lines[2].get_xdata()[0] == errors.lines[2].get_xdata()[0] == 2
+
+
+def test_the_zoo_draws_mean_losses_and_the_last_errors():
+    def row(kind, seed, epoch, loss, error=None):
+        return {
+            "kind": kind,
+            "seed": seed,
+            "epoch": epoch,
+            "train_loss": loss,
+            "test_error": error,
+        }
+
+    rows = [row("a", 0, 1, 2.0), row("a", 0, 2, 1.0, 5.0), row("a", 1, 1, 1.0)]
+    rows += [row("a", 1, 2, 0.5, 7.0), row("b", 0, 1, 3.0), row("b", 0, 2, 2.0, 40.0)]
+    left, right = draw_zoo(rows, ["a", "b"]).axes
+    assert [list(line.get_ydata()) for line in left.lines] == [[1.5, 0.75], [3, 2]]
+    assert [line.get_xydata().tolist() for line in right.lines] == [
+        [[5, 0], [7, 0]],
+        [[40, 1]],
+    ]
+    assert [label.get_text() for label in right.get_yticklabels()] == ["a", "b"]
