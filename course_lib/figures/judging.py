@@ -83,7 +83,7 @@ def _fold(text: str, columns: int) -> str:
     """Break lines that are longer than a picture is wide (10 pt type)."""
     from textwrap import fill
 
-    room = int(74 / columns)
+    room = int(70 / columns)
     return "\n".join(fill(line, room) for line in text.splitlines())
 
 
@@ -166,7 +166,8 @@ def draw_reliability(
             x, y = 100 * sure[inside].mean(), 100 * right[inside].mean()
             ax.plot([x, x], [x, y], color=ORANGE, linewidth=1.5, zorder=2)
             area = 12 + 500 * inside.mean()
-            ax.scatter(x, y, s=area, color=BLUE, alpha=0.8, linewidths=0, zorder=3)
+            dot = {"color": BLUE, "alpha": 0.8, "linewidths": 0, "clip_on": False}
+            ax.scatter(x, y, s=area, zorder=3, **dot)
         ax.set(title=title, xlabel="confidence in %", xlim=(0, 104), ylim=(0, 104))
         ax.set_aspect("equal")
     all_axes[0, 0].set_ylabel("right answers in %")
