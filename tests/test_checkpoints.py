@@ -175,7 +175,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(start, whole, tmp_path)
     places = []
     for moment in MOMENTS:
         child = start(train_until, tmp_path, *moment)
-        child.join(60)
+        child.join(180)
         assert child.exitcode == -signal.SIGKILL, moment
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # no checkpoint is ever damaged
@@ -184,7 +184,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(start, whole, tmp_path)
     assert places == sorted(places) and places[-1] > (1, 0)
     assert places[1][1] > 0  # in the middle of an epoch
     child = start(train_until, tmp_path, "", 0)
-    child.join(60)
+    child.join(180)
     assert child.exitcode == 0
     assert_same_end(tmp_path, whole)
     left = {path.name for path in tmp_path.iterdir()}
@@ -201,9 +201,9 @@ def test_killed_from_outside_at_random_it_ends_with_the_same_bits(
             time.sleep(0.002)
         time.sleep(chance.uniform(0, 0.1))
         child.kill()
-        child.join(60)
+        child.join(180)
     child = start(train_until, tmp_path, "", 0)
-    child.join(60)
+    child.join(180)
     assert child.exitcode == 0
     assert_same_end(tmp_path, whole)
 
@@ -402,7 +402,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_goes_on(
 ):
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     child = start(train_on_a_full_disk, run)
-    child.join(60)
+    child.join(180)
     assert child.exitcode == 0
     after = {path.name: path.read_bytes() for path in run.iterdir()}
     assert after.keys() == before.keys()

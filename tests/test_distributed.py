@@ -115,7 +115,7 @@ def two():
         child.kill()
 
 
-def finish(pair, seconds=60):
+def finish(pair, seconds=180):
     for child in pair:
         child.join(seconds)
     return [child.exitcode for child in pair]
@@ -266,14 +266,14 @@ def test_when_a_peer_dies_the_other_ends_with_a_sentence(
     victim, arguments, two, tmp_path
 ):
     pair = two(tmp_path, command_without_log, *arguments, "1000")
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while not (tmp_path / "run" / "last.pt").exists() and time.monotonic() < end:
         time.sleep(0.01)
     start = time.monotonic()
     pair[victim].kill()
     pair[1 - victim].terminate()  # as torchrun does
-    codes = finish(pair, 30)
-    assert time.monotonic() - start < 20
+    codes = finish(pair, 60)
+    assert time.monotonic() - start < 60
     assert codes[victim] == -signal.SIGKILL and codes[1 - victim] == 1
     said = (tmp_path / f"err{1 - victim}").read_text()
     assert "error: another process of this training ended" in said
