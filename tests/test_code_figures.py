@@ -63,6 +63,8 @@ def test_accuracy_and_confidence_stand_on_the_line_of_their_input():
     assert confidence == [[80, 0], [95, 1]]
     assert [label.get_text() for label in ax.get_yticklabels()] == list(results)
     assert ax.lines[-1].get_xdata()[0] == 25  # the line of guessing
+    joined = [list(line.get_xdata()) for line in ax.lines[:2]]
+    assert joined == [[90, 80], [20, 95]]
 
 
 def test_lost_views_are_drawn_in_percent():
