@@ -71,7 +71,7 @@ def gradients(
     check_model(model, images)
     check_labels(labels, images, model.fc.out_features, weight, label_smoothing)
     with torch.autocast(images.device.type, enabled=False):
-        logits, saved = _chain_forward(_net(model), images)
+        logits, saved = chain_forward(_net(model), images)
         _, saved_loss = layers.cross_entropy_forward(
             logits, labels, weight=weight, label_smoothing=label_smoothing
         )
@@ -89,7 +89,7 @@ def forward(model: ResNet, images: Tensor) -> tuple[Tensor, list[Step]]:
     :func:`gradients`.
     """
     check_model(model, images)
-    return _chain_forward(_net(model), images)
+    return chain_forward(_net(model), images)
 
 
 @torch.no_grad()
@@ -105,7 +105,7 @@ def backward(delta: Tensor, saved: list[Step]) -> dict[str, Tensor]:
         ``"conv1.weight"`` and ``"input"``.
     """
     found: dict[str, Tensor] = {}
-    delta = _chain_backward(delta, saved, found)
+    delta = chain_backward(delta, saved, found)
     return {**found, "input": delta}
 
 
@@ -173,27 +173,27 @@ def _shortcut(name: str, unit: BasicBlock | Bottleneck) -> Chain:
             yield f"{name}.downsample.{number}", module
 
 
-def _chain_forward(chain: Chain, x: Tensor) -> tuple[Tensor, list[Step]]:
+def chain_forward(chain: Chain, x: Tensor) -> tuple[Tensor, list[Step]]:
     steps = []
     for name, module in chain:
-        x, saved = _step_forward(name, module, x)
+        x, saved = step_forward(name, module, x)
         steps.append(Step(name, module, saved))
     return x, steps
 
 
-def _chain_backward(
+def chain_backward(
     delta: Tensor, steps: list[Step], found: dict[str, Tensor]
 ) -> Tensor:
     """From δ behind the chain to δ before it; the parameters' gradients go to found."""
     for step in reversed(steps):
-        delta = _step_backward(delta, step, found)
+        delta = step_backward(delta, step, found)
     return delta
 
 
 # One step ------------------------------------------------------------------------
 
 
-def _step_forward(name: str, module: nn.Module, x: Tensor) -> tuple[Tensor, Any]:
+def step_forward(name: str, module: nn.Module, x: Tensor) -> tuple[Tensor, Any]:
     match module:
         case nn.Conv2d(groups=1, padding_mode="zeros"):
             return layers.conv2d_forward(
@@ -231,8 +231,8 @@ def _step_forward(name: str, module: nn.Module, x: Tensor) -> tuple[Tensor, Any]
             return layers.linear_forward(x, module.weight, module.bias)
         case BasicBlock() | Bottleneck():
             (x, shortcut), _ = layers.fork_forward(x)
-            f, branch_steps = _chain_forward(_branch(name, module), x)
-            shortcut, shortcut_steps = _chain_forward(_shortcut(name, module), shortcut)
+            f, branch_steps = chain_forward(_branch(name, module), x)
+            shortcut, shortcut_steps = chain_forward(_shortcut(name, module), shortcut)
             y, _ = layers.add_forward(f, shortcut)
             return y, (branch_steps, shortcut_steps)
     raise TypeError(
@@ -241,7 +241,7 @@ def _step_forward(name: str, module: nn.Module, x: Tensor) -> tuple[Tensor, Any]
     )
 
 
-def _step_backward(delta: Tensor, step: Step, found: dict[str, Tensor]) -> Tensor:
+def step_backward(delta: Tensor, step: Step, found: dict[str, Tensor]) -> Tensor:
     name, module, saved = step
     match module:
         case nn.Conv2d() | nn.Linear() | nn.BatchNorm2d():
@@ -263,7 +263,7 @@ def _step_backward(delta: Tensor, step: Step, found: dict[str, Tensor]) -> Tenso
         case BasicBlock() | Bottleneck():
             branch_steps, shortcut_steps = saved
             of_f, of_shortcut = layers.add_backward(delta, ())
-            of_f = _chain_backward(of_f, branch_steps, found)
-            of_shortcut = _chain_backward(of_shortcut, shortcut_steps, found)
+            of_f = chain_backward(of_f, branch_steps, found)
+            of_shortcut = chain_backward(of_shortcut, shortcut_steps, found)
             delta = layers.fork_backward((of_f, of_shortcut), ())
     return delta
