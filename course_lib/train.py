@@ -31,6 +31,7 @@ import platform
 import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -201,6 +202,12 @@ def _command(out: Path) -> str:
     return f"python -m course_lib.train --out {shlex.quote(str(out))} --resume"
 
 
+def _warn(message: Warning | str, *_: Any) -> None:
+    """Show a warning as a sentence, without the line of code that gave it."""
+    if distributed.world().writes:
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -216,7 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # torchrun sends it to all when one has died, which they see for themselves.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        with distributed.process_group() as device:
+        with warnings.catch_warnings(), distributed.process_group() as device:
+            warnings.showwarning = _warn
             return _run(given, device)
     except (FloatingPointError, PeerLostError, torch.OutOfMemoryError) as error:
         code, text = 1, str(error)

@@ -241,6 +241,17 @@ def test_broken_photos_can_be_left_out(tmp_path):
     assert sum(map(len, data.parts)) == 9
 
 
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_sentences_and_the_photos_left_out_are_named(tmp_path, capsys):
+    folder = photos(tmp_path / "photos", {"a": 6, "b": 6})
+    (folder / "a" / "a00.png").write_bytes(b"no picture")
+    options = (*SHORT, "--epochs", 1, "--skip-broken", "--quiet")
+    assert call("--data", folder, *options, "--out", "run") == 0
+    error = capsys.readouterr().err
+    assert error.startswith("warning: skipped 1 of 12") and "a00.png" in error
+    assert "UserWarning" not in error
+
+
 def test_a_training_that_diverges_ends_with_exit_code_1(tmp_path, monkeypatch, capsys):
     folder = photos(tmp_path / "photos", {"a": 6, "b": 6})
     monkeypatch.setattr(sources, "photo_views", lambda x, generator: x * torch.inf)
