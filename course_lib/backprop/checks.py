@@ -25,12 +25,15 @@ def check_model(model: ResNet, images: Tensor) -> None:
             f"model must be a net of course_lib.resnet, got {_type(model)}; load its "
             "state_dict into one of resnet18() ... resnet152(), or unwrap it"
         )
-    for name, module in model.named_modules():
-        if isinstance(module, (ResNet, BasicBlock, Bottleneck)) and (
-            type(module).forward not in KNOWN_FORWARDS
-        ):
+    units = [
+        (f"{stage}.{name}", unit)
+        for stage in ("layer1", "layer2", "layer3", "layer4")
+        for name, unit in getattr(model, stage).named_children()
+    ]
+    for name, module in [("model", model), *units]:
+        if type(module).forward not in KNOWN_FORWARDS:
             raise TypeError(
-                f"{name or 'model'} is a {_type(module)} with a forward of its own; "
+                f"{name} is a {_type(module)} with a forward of its own; "
                 "its backward by hand is not known"
             )
     if not isinstance(images, Tensor):

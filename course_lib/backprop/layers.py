@@ -5,9 +5,9 @@
 and returns the gradients at the operation's inputs, in their order. Nothing here
 asks autograd; the functions run with and without it.
 
-In the shape comments B is the batch, C the channels in, O the channels out, N one
-size of a map in front of a window and M behind it. Sources: the derivations on the
-course's page about layer gradients; batch normalization: Ioffe and Szegedy (2015),
+In the shapes B is the batch, C the channels in, O the channels out, H and W the size
+of a map, H' and W' its size behind a window. Sources: the derivations in the course's
+chapter on backpropagation; batch normalization: Ioffe and Szegedy (2015),
 https://arxiv.org/abs/1502.03167, section 3; residual addition: He et al. (2015),
 https://arxiv.org/abs/1512.03385, equations 1 and 2.
 """
@@ -19,27 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-__all__ = [
-    "add_backward",
-    "add_forward",
-    "batch_norm_backward",
-    "batch_norm_forward",
-    "conv2d_backward",
-    "conv2d_forward",
-    "cross_entropy_backward",
-    "cross_entropy_forward",
-    "fork_backward",
-    "fork_forward",
-    "global_average_pool_backward",
-    "global_average_pool_forward",
-    "linear_backward",
-    "linear_forward",
-    "max_pool_backward",
-    "max_pool_forward",
-    "relu_backward",
-    "relu_forward",
-]
 
 Pair = int | tuple[int, int]
 Saved = tuple[Any, ...]
@@ -110,7 +89,7 @@ def conv2d_backward(
     # whose values lie S apart. For each column l of the kernel, gather the columns
     # of x that it met. Then only i is left to slide; b and j, which are summed over,
     # take the place of the channels, and c that of a column.
-    x = F.pad(x, (pad_j, pad_j, pad_i, pad_i)).permute(0, 3, 2, 1).contiguous()
+    x = F.pad(x.permute(0, 3, 2, 1), (0, 0, pad_i, pad_i, pad_j, pad_j))
     reach = (delta.shape[3] - 1) * step_j + 1
     starts = range(0, dilation_l * columns, dilation_l)
     met = torch.stack([x[:, start : start + reach : step_j] for start in starts])
@@ -193,7 +172,7 @@ def relu_forward(z: Tensor) -> tuple[Tensor, Saved]:
 def relu_backward(delta: Tensor, saved: Saved) -> Tensor:
     """∂L/∂z: δ where z > 0, else 0. At the kink, z = 0, PyTorch takes slope 0."""
     (y,) = saved
-    return delta * (y > 0)
+    return delta * y.sign()  # y is never negative: 1 where z > 0, else 0
 
 
 def max_pool_forward(
