@@ -25,6 +25,7 @@ from course_lib.trainer.inputs import (
     check_parts,
 )
 from course_lib.trainer.interrupts import StopSignals, TrainingInterrupted
+from course_lib.trainer.log import Log
 from course_lib.trainer.progress import Progress
 from course_lib.trainer.state import State, Tally
 from course_lib.training import evaluate, training_steps
@@ -33,7 +34,6 @@ __all__ = ["Trainer"]
 
 SAVE_SECONDS = 300.0  # between two checkpoints within an epoch
 AGREE_STEPS = 16  # steps between two questions of all processes whether to stop
-SHOWN = 16  # pictures with their predictions in TensorBoard
 
 
 class Trainer:
@@ -176,13 +176,11 @@ class Trainer:
             network = distributed.wrap(self.model, self.device)
             self._network = torch.compile(network) if config.compile else network
             self._progress = Progress(config.progress and self.me.writes, config.epochs)
-            self._log = self._open_log(train)
-            try:
-                self._run(plan, train, validation)
-            finally:
-                self._progress.end()
-                if self._log is not None:
-                    self._log.close()
+            with self._open_log(train) as self._log:
+                try:
+                    self._run(plan, train, validation)
+                finally:
+                    self._progress.end()
         self.model.load_state_dict(self.state.best)
         return self.history
 
@@ -200,7 +198,7 @@ class Trainer:
             state.sums[3] += time.monotonic() - began
             state.close_epoch(judged.loss, judged.accuracy, judged.macro_f1)
             self._progress.end(self.history.rows[-1])
-            self._write_log(validation)
+            self._log.epoch(self.model, self.history.rows[-1], validation)
             self._save()
             if state.epoch <= epochs and self._wanted()[0]:
                 raise self._interruption(plan.steps)
@@ -307,34 +305,8 @@ class Trainer:
         pin = self.device.type == "cuda"
         return batches.load(data, order, self.config.workers, pin)
 
-    def _open_log(self, train: Any) -> Any:
-        """TensorBoard's log with the graph in it, in the process that writes."""
-        if self.config.log_dir is None or not self.me.writes:
-            return None
-        from course_lib.tensorboard import TensorBoardLog
-
-        began = len(self.history) > 0
-        log = TensorBoardLog(
-            self.config.log_dir, resume_at=self.state.epoch if began else None
-        )
-        if not began:
-            log.graph(self.model, self._examples(train, 1)[1])
+    def _open_log(self, train: Any) -> Log:
+        log_dir = self.config.log_dir if self.me.writes else None
+        log = Log(log_dir, self.inputs, self.classes, self.amp)
+        log.start(self.model, train, self.state.epoch)
         return log
-
-    def _write_log(self, validation: Any) -> None:
-        if self._log is None:
-            return
-        number = len(self.history)
-        self._log.epoch(number, self.history.rows[-1], self.model)
-        raw, x, y = self._examples(validation, SHOWN)
-        seen = evaluate(self.model, [(x, y)], amp=self.amp)
-        pictures = self.inputs.to_show(raw)
-        self._log.predictions(
-            number, pictures, seen["labels"], seen["logits"], self.classes
-        )
-
-    def _examples(self, data: Any, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The first images as they are, as the network sees them, and their labels."""
-        order = partial(batches.in_order, min(count, len(data)), count)
-        _, _, x, y = next(iter(batches.load(data, order, 0, False)))
-        return x, *self.inputs(x, y)
