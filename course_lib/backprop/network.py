@@ -184,7 +184,7 @@ def chain_forward(chain: Chain, x: Tensor) -> tuple[Tensor, list[Step]]:
 def chain_backward(
     delta: Tensor, steps: list[Step], found: dict[str, Tensor]
 ) -> Tensor:
-    """From δ behind the chain to δ before it; the parameters' gradients go to found."""
+    """From δ behind the chain to δ before it; weights' gradients go to found."""
     for step in reversed(steps):
         delta = step_backward(delta, step, found)
     return delta
