@@ -84,6 +84,14 @@ def test_kept_bytes_are_what_autograd_saves(depth, train):
     assert ours.kept_bytes == saved_bytes(model, torch.zeros(2, 3, 64, 48))
 
 
+@pytest.mark.parametrize("train", [True, False])
+def test_a_model_on_the_meta_device_counts_the_same(train):
+    with torch.device("meta"):
+        meta = resnet18(num_classes=6).train(train)
+    here = resnet18(num_classes=6).train(train)
+    assert ledger(meta, (9, 3, 64, 64)).rows == ledger(here, (9, 3, 64, 64)).rows
+
+
 @pytest.mark.parametrize("depth", [18, 50])
 def test_rows_are_the_calls_that_hooks_see(depth):
     model = resnet(depth).eval()
@@ -373,6 +381,15 @@ def test_subtotals_add_up_and_tables_show_all():
 def test_errors_say_where_and_what(shape, words):
     with pytest.raises(ValueError, match=words):
         ledger(resnet18(), shape)
+
+
+def test_an_error_between_layers_names_the_model():
+    class Wrong(nn.Module):
+        def forward(self, x):
+            return x @ x
+
+    with pytest.raises(ValueError, match=r"does not run through Wrong: "):
+        ledger(Wrong(), (2, 3, 5))
 
 
 class Live(TorchDispatchMode):

@@ -93,7 +93,6 @@ class DecodedCache(Dataset):
         if not self._is_whole():
             self._build(prefix, progress)
         _ = self.images  # a mapping stays good even if the file is removed
-        _ = self.images  # a mapping stays good even if the file is removed
 
     @property
     def images(self) -> np.ndarray:

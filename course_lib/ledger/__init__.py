@@ -77,9 +77,10 @@ def trace(
             with saving, tracer:
                 shadow(x)
         except Exception as error:
-            where = f"layer {tracer.path[-1]!r}" if tracer.path else "the model"
+            inner = tracer.path and tracer.path[-1]  # "" is the model itself
+            where = f"layer {inner!r} of " if inner else ""
             raise ValueError(
-                f"input_shape={list(shape)} does not run through {where} of "
+                f"input_shape={list(shape)} does not run through {where}"
                 f"{type(model).__name__}: {error}"
             ) from error
     parameters = [p for _, p in tracer.parameters.values()]

@@ -58,6 +58,9 @@ class Tracer(TorchFunctionMode):
             for key in ("_parameters", "_buffers"):
                 tensors = module.__dict__[key].items()
                 state[key] = {name: self.meta(tensor) for name, tensor in tensors}
+                # A model that lies on the meta device is its own shadow.
+                there = [t for t in state[key].values() if t is not None]
+                self.blocks |= {block(tensor): tensor for tensor in there}
         state["_modules"] = {
             key: None if child is None else self.shadow(child, dot + key)
             for key, child in module._modules.items()
