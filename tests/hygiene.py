@@ -67,6 +67,8 @@ def problems(notebook, first_cell):
         notebook["cells"][0]["source"]
     ).startswith(("# ", "(")):
         found.append("the notebook does not begin with its title")
+    for cell in notebook["cells"]:
+        found += bare_tables(cell) if cell["cell_type"] == "markdown" else []
     for number, cell in enumerate(cells, start=1):
         found += [f"code cell {number}: {what}" for what in cell_problems(cell)]
         following = text_of(cells[number]["source"]) if number < len(cells) else ""
@@ -76,6 +78,14 @@ def problems(notebook, first_cell):
                 "cell asserts nothing"
             )
     return found
+
+
+def bare_tables(cell):
+    """Tables that no directive gives a caption and a name to refer to."""
+    named = re.compile(r"^[:`]{3}\{table\} \S.*\n:name: tab-\S+\n\n\|", re.MULTILINE)
+    tables = re.findall(r"^\|[-:| ]+\|$", text_of(cell["source"]), re.MULTILINE)
+    if len(tables) != len(named.findall(text_of(cell["source"]))):
+        yield f"a table has no name: {text_of(cell['source'])[:40]!r}"
 
 
 def cell_problems(cell):

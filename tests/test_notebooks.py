@@ -141,6 +141,9 @@ FAULTS = {
     "a wide picture": lambda c: c[2]["outputs"][1]["data"].update(
         {"image/png": png(2000)}
     ),
+    "a table without a name": lambda c: c[0].update(
+        source="# Title\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    ),
     "nothing asserted": lambda c: c[4].update(source="pass"),
 }
 
