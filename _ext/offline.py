@@ -1,18 +1,22 @@
-"""Keep the built book to itself: no page asks another host for anything.
+"""Keep the built book light and to itself: no page asks another host for anything.
 
 Jupyter Book's defaults load MathJax, RequireJS, the widget manager and Thebe
-from content networks. Here
+from content networks, and every script and style sheet on every page. Here
 
-* MathJax comes from ``_vendor/mathjax``, copied to ``_static/mathjax``, and is
-  loaded only on pages that hold math (Sphinx also loads it on pages above them);
-* scripts and styles of Thebe, which this book does not use, are dropped;
+* MathJax comes from ``_vendor/mathjax``, as one file, ``_static/mathjax/math.js``,
+  named only on pages that hold math (Sphinx also loads it on pages above them);
+  ``_static/book.js`` runs it when the page is there;
+* the theme's icons come from ``_vendor/fontawesome``, 7 KB instead of Font
+  Awesome's 1.5 MB of JavaScript, or 380 KB of style sheet and fonts, see
+  ``_templates/static/webpack-macros.html``;
+* scripts and style sheets that a page has no use for are dropped, Thebe's always;
+* pictures below the first are loaded when they come near the screen;
 * anything else with an address on another host is an error, not a request.
-
-Font Awesome's icons come as its style sheet and fonts instead of 1.5 MB of
-JavaScript: see ``_templates/static/webpack-macros.html``.
 """
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 from docutils import nodes
@@ -20,34 +24,83 @@ from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 
+VENDOR = Path(__file__).parent.parent / "_vendor"
 FOREIGN = re.compile(r"^(https?:)?//")
+# What stands in the address or text of an asset, and what in a page needs it.
+NEEDED_BY = {
+    "thebe": None,
+    "mathjax": r'class="[^"]*\bmath\b',
+    "design-tabs": r'class="[^"]*\bsd-tab-set\b',
+    "sphinx-design": r'class="[^"]*\bsd-',
+    "clipboard": r'class="highlight',
+    "copybutton": r'class="highlight',
+    "toggle": r'class="[^"]*\b(toggle|dropdown)\b',
+    "exercise.css": r'class="[^"]*\b(exercise|solution)',
+    "mystnb": r'class="[^"]*\b(cell|cell_output|pasted-text)\b',
+}
+IMAGE = re.compile(r"<img (?=[^>]*_images/)")
 
 
-def use_vendored_mathjax(app, config):
-    config.html_static_path.append(str(Path(__file__).parent.parent / "_vendor"))
-    config.mathjax_path = "mathjax/startup.js"
+def bundle_mathjax() -> str:
+    """MathJax's files in one, as its loader asks for them one after the other."""
+    source = VENDOR / "mathjax"
+    parts = "".join(
+        f"{json.dumps(path.relative_to(source).as_posix())}() {{\n"
+        f"{path.read_text(encoding='utf-8')}\n}},\n"
+        for path in sorted(source.rglob("*.js"))
+        if path.name != "startup.js"
+    )
+    startup = (source / "startup.js").read_text(encoding="utf-8")
+    return (
+        "/* MathJax 3.2.2, Apache License 2.0, see LICENSE; bundled by this book. */\n"
+        "window.MathJax.loader.require = (address) => {\n"
+        f"const parts = {{\n{parts}}};\n"
+        "const name = Object.keys(parts).find((key) => address.endsWith(`/${key}`));\n"
+        "if (!name) throw new Error(`MathJax needs ${address}, see _vendor/mathjax`);\n"
+        "parts[name]();\n"
+        "};\n"
+        f"{startup}\n"
+    )
 
 
-def is_math(node):
-    return isinstance(node, nodes.math | nodes.math_block)
+def use_vendored(app, config):
+    folder = Path(app.outdir).parent / "vendored"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(VENDOR / "fontawesome", folder / "fontawesome")
+    fonts = "output/chtml/fonts/woff-v2"
+    shutil.copytree(VENDOR / "mathjax" / fonts, folder / "mathjax" / fonts)
+    shutil.copy(VENDOR / "mathjax" / "LICENSE", folder / "mathjax")
+    (folder / "mathjax" / "math.js").write_text(bundle_mathjax(), encoding="utf-8")
+    config.html_static_path.append(str(folder))
+    config.mathjax_path = "mathjax/math.js"
+    # No browser runs a script of this type; book.js reads the address.
+    config.mathjax_options = {"type": "text/x-math"}
 
 
-def drop_scripts(app, pagename, templatename, context, doctree):
-    has_math = doctree and any(doctree.findall(is_math))
+def drop_assets(app, pagename, templatename, context, doctree):
+    text = context.get("body") or ""
     for kind in ("script_files", "css_files"):
         kept = []
         for asset in context.get(kind, []):
             address = str(getattr(asset, "filename", None) or "")
             body = getattr(asset, "attributes", {}).get("body") or ""
-            if "thebe" in f"{address} {body}".lower():
-                continue
-            if "mathjax" in f"{address} {body}".lower() and not has_math:
+            words = f"{address} {body}".lower()
+            needs = [need for word, need in NEEDED_BY.items() if word in words]
+            if any(not need or not re.search(need, text) for need in needs):
                 continue
             if FOREIGN.match(address):
                 logger.warning("%s loads %s", pagename, address)
             kept.append(asset)
         if kind in context:
             context[kind] = kept
+
+
+def load_images_late(app, pagename, templatename, context, doctree):
+    """All but a page's first picture wait until they come near the screen."""
+    first, *rest = IMAGE.split(context.get("body") or "")
+    if rest:
+        later = '<img loading="lazy" '.join(rest)
+        context["body"] = f"{first}<img {later}"
 
 
 def drop_thebe_settings(app, doctree, docname):
@@ -59,7 +112,8 @@ def drop_thebe_settings(app, doctree, docname):
 
 def setup(app):
     app.connect("doctree-resolved", drop_thebe_settings, priority=999)
-    app.connect("config-inited", use_vendored_mathjax)
+    app.connect("config-inited", use_vendored)
+    app.connect("html-page-context", load_images_late)
     # After every other extension has added its scripts.
-    app.connect("html-page-context", drop_scripts, priority=999)
+    app.connect("html-page-context", drop_assets, priority=999)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-// Three things that style sheets cannot do.
+// Four things that style sheets cannot do.
 
 // Opened as a file, a page may not read other files: search then lists pages
 // without an excerpt, instead of failing at each.
@@ -46,7 +46,7 @@ if (location.protocol === "file:") {
     mark();
     // Fonts, math and opened boxes change widths later.
     new ResizeObserver(markSoon).observe(article);
-    window.MathJax?.startup?.promise?.then(mark);
+    addEventListener("mathset", mark);
   });
 })();
 
@@ -56,4 +56,30 @@ addEventListener("DOMContentLoaded", () => {
     const page = toggle.closest("li").querySelector("a").textContent.trim();
     toggle.setAttribute("aria-label", `Sections of ${page}`);
   }
+});
+
+// MathJax is most of what a page has to run. It starts at once when a formula is
+// on the screen, else when the page is loaded and at rest (_ext/offline.py).
+addEventListener("DOMContentLoaded", () => {
+  const source = document.querySelector('script[type="text/x-math"]');
+  if (!source) return;
+
+  function start() {
+    const script = document.createElement("script");
+    script.src = source.src;
+    script.addEventListener("load", async () => {
+      await MathJax.startup.promise;
+      document.documentElement.dataset.math = "set";
+      dispatchEvent(new Event("mathset"));
+    });
+    document.head.append(script);
+  }
+
+  const onScreen = [...document.querySelectorAll(".math")].some((formula) => {
+    const box = formula.getBoundingClientRect();
+    return box.width > 0 && box.bottom > 0 && box.top < innerHeight;
+  });
+  const whenIdle = window.requestIdleCallback ?? setTimeout;
+  if (onScreen) start();
+  else addEventListener("load", () => whenIdle(start));
 });

@@ -83,7 +83,9 @@ def settle(page) -> None:
     """Wait for math, fonts, and book.js after them."""
     page.evaluate(
         """async () => {
-            if (window.MathJax?.startup) await MathJax.startup.promise;
+            const math = document.querySelector('script[type="text/x-math"]');
+            while (math && document.documentElement.dataset.math !== "set")
+                await new Promise(done => setTimeout(done, 20));
             await document.fonts.ready;
             await new Promise(done => setTimeout(done, 150));
         }"""
