@@ -1,0 +1,24 @@
+"""Fast answers of a trained network: folded, in 16 bits, as one program.
+
+    quick = fast(model, pictures)  # measures what helps on this machine
+    print(quick)                   # what it tried, what it kept, how far off
+    logits = quick(pictures)
+
+Read it in this order: :mod:`.folding` (batch normalization goes into the convolution
+before it), :mod:`.programs` (the ways to run a network), :mod:`.choosing` (``fast``:
+prove, measure, keep), and :mod:`.int8` (eight bits, at a measured loss).
+"""
+
+from course_lib.inference.choosing import BF16_BOUND, FP32_BOUND, Fast, fast
+from course_lib.inference.folding import fold, folded_weights
+from course_lib.inference.int8 import quantize
+
+__all__ = [
+    "BF16_BOUND",
+    "FP32_BOUND",
+    "Fast",
+    "fast",
+    "fold",
+    "folded_weights",
+    "quantize",
+]
