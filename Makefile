@@ -32,9 +32,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# A warm Sphinx build passes over pages that gave warnings before: start clean.
+# What a second build may keep of the first one: _ext/again.py.
 book: $(BOOK_VENV)/.installed ## build the book from the stored outputs
-	@rm -rf _build
 	@$(BOOK_VENV)/bin/jupyter-book build . -W --keep-going --quiet
 	@echo "The book is built. Open file://$(CURDIR)/$(HTML)/index.html"
 

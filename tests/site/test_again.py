@@ -1,0 +1,85 @@
+"""A second `make book` is as good as a first one (_ext/again.py), on a tiny book."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import BUILD, ROOT
+
+GLUED = {
+    "cells": [
+        {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# Numbers"},
+        {
+            "cell_type": "code",
+            "id": "b",
+            "metadata": {},
+            "source": "1",
+            "execution_count": 1,
+            "outputs": [
+                {
+                    "output_type": "display_data",
+                    "data": {"text/plain": "'eleven'"},
+                    "metadata": {
+                        "scrapbook": {"mime_prefix": "", "name": "count"},
+                    },
+                }
+            ],
+        },
+    ],
+    "metadata": {
+        "kernelspec": {"name": "python3", "display_name": "Python 3"},
+        "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+    },
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+TOC = "format: jb-book\nroot: index\nchapters:\n- file: numbers\n"
+
+
+def build(place: Path):
+    command = [sys.executable, "-c", BUILD, "build", ".", "-W", "--keep-going", "-q"]
+    return subprocess.run(
+        command, cwd=place, capture_output=True, check=False
+    ).returncode
+
+
+def test_again_after_warnings_changes_and_removals(tmp_path):
+    for name in ("_ext", "_static", "_templates", "_vendor"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("_config.yml", "references.bib"):
+        shutil.copy(ROOT / name, tmp_path)
+    explorers = "course_lib/explorers"
+    shutil.copytree(ROOT / explorers, tmp_path / explorers)
+    page, notebook = tmp_path / "index.md", tmp_path / "numbers.ipynb"
+    html = tmp_path / "_build" / "html"
+    good = "# A page\n\nThere are {glue:text}`numbers.ipynb::count:s`.\n"
+    page.write_text(good)
+    notebook.write_text(json.dumps(GLUED))
+    (tmp_path / "bad.md").write_text("# Bad\n\n```{nonsense}\n```\n")
+    (tmp_path / "_toc.yml").write_text(f"{TOC}- file: bad\n")
+
+    # A warning fails the build, and the next one too, though nothing has changed.
+    assert build(tmp_path) != 0
+    assert build(tmp_path) != 0
+
+    (tmp_path / "bad.md").write_text("# Good\n")
+    assert build(tmp_path) == 0
+    assert ">eleven<" in (html / "index.html").read_text()
+    times = {path: path.stat().st_mtime_ns for path in html.rglob("*.html")}
+
+    # Nothing has changed: nothing is written.
+    assert build(tmp_path) == 0
+    assert times == {path: path.stat().st_mtime_ns for path in html.rglob("*.html")}
+
+    # The number comes from another page.
+    notebook.write_text(json.dumps(GLUED).replace("eleven", "twelve"))
+    assert build(tmp_path) == 0
+    assert ">twelve<" in (html / "index.html").read_text()
+
+    # A page that has left the contents leaves the book.
+    (tmp_path / "_toc.yml").write_text(TOC)
+    (tmp_path / "bad.md").unlink()
+    assert build(tmp_path) == 0
+    assert not (html / "bad.html").exists()
