@@ -52,21 +52,21 @@ def test_again_after_warnings_changes_and_removals(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     explorers = "course_lib/explorers"
     shutil.copytree(ROOT / explorers, tmp_path / explorers)
-    page, notebook = tmp_path / "index.md", tmp_path / "numbers.ipynb"
+    page, notebook = tmp_path / "page.md", tmp_path / "numbers.ipynb"
     html = tmp_path / "_build" / "html"
     good = "# A page\n\nThere are {glue:text}`numbers.ipynb::count:s`.\n"
-    page.write_text(good)
+    (tmp_path / "index.md").write_text("# A book\n")
     notebook.write_text(json.dumps(GLUED))
-    (tmp_path / "bad.md").write_text("# Bad\n\n```{nonsense}\n```\n")
-    (tmp_path / "_toc.yml").write_text(f"{TOC}- file: bad\n")
+    page.write_text("# Bad\n\n```{nonsense}\n```\n")
+    (tmp_path / "_toc.yml").write_text(f"{TOC}- file: page\n")
 
     # A warning fails the build, and the next one too, though nothing has changed.
     assert build(tmp_path) != 0
     assert build(tmp_path) != 0
 
-    (tmp_path / "bad.md").write_text("# Good\n")
+    page.write_text(good)
     assert build(tmp_path) == 0
-    assert ">eleven<" in (html / "index.html").read_text()
+    assert ">eleven<" in (html / "page.html").read_text()
     times = {path: path.stat().st_mtime_ns for path in html.rglob("*.html")}
 
     # Nothing has changed: nothing is written.
@@ -76,10 +76,10 @@ def test_again_after_warnings_changes_and_removals(tmp_path):
     # The number comes from another page.
     notebook.write_text(json.dumps(GLUED).replace("eleven", "twelve"))
     assert build(tmp_path) == 0
-    assert ">twelve<" in (html / "index.html").read_text()
+    assert ">twelve<" in (html / "page.html").read_text()
 
     # A page that has left the contents leaves the book.
     (tmp_path / "_toc.yml").write_text(TOC)
-    (tmp_path / "bad.md").unlink()
+    page.unlink()
     assert build(tmp_path) == 0
-    assert not (html / "bad.html").exists()
+    assert not (html / "page.html").exists()
