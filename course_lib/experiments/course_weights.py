@@ -1,11 +1,12 @@
 r"""Make the weights file of the network that the book looks inside.
 
-    python -m course_lib.experiments.course_weights --start seed0.pt --out NEW.npz
+    python -m course_lib.experiments.course_weights --out NEW.npz
 
-``--start`` is a net that ``synthetic_to_real`` trained on windows of 64 px. It
-goes on learning here on pictures normalized with ImageNet's numbers, as everywhere
-in the course: first of 128 px, then of 128 and 224 px in turn, so that it works at
-both. Then its weights are rounded to int8, and both nets are tested on synthetic
+A net learns from windows of 64 px, exactly as the first net of
+``synthetic_to_real`` does; ``--start`` takes one that is there already. It goes on
+learning from pictures normalized with ImageNet's numbers, as everywhere in the
+course: first of 128 px, then of 128 and 224 px in turn, so that it works at both.
+Then its weights are rounded to int8, and both nets are tested on synthetic
 pictures that neither has seen. Put the file into ``course_lib/weights`` and its
 SHA-256 into ``course_lib/weights/__init__.py``; another processor or version of
 torch makes slightly different weights.
@@ -26,12 +27,14 @@ from torchvision.transforms.v2.functional import normalize
 
 from course_lib import weights
 from course_lib.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from course_lib.experiments import synthetic_to_real
 from course_lib.experiments.synthetic_to_real import Windows
 from course_lib.resnet import ResNet, resnet18
 from course_lib.synthetic import SyntheticCracks
 from course_lib.training import evaluate, train_one_epoch
 
-# Size in pixels: how many pictures to learn from, how many to be tested on.
+# Size in pixels: how many pictures to learn from, how many to be tested on. The
+# first stage has the first size only.
 SIZES = {128: (6000, 1200), 224: (3000, 600)}
 EPOCHS, RATES, BATCH = (3, 1), (7e-4, 3e-4), 32
 
@@ -73,22 +76,31 @@ def in_turn(loaders: list[Windows], seed: int) -> Iterator[tuple[Tensor, Tensor]
         yield next(running[turn])
 
 
+def first(start: Path | None, threads: int) -> ResNet:
+    """The net that this training goes on from: made here, or taken from a file."""
+    if start is None:
+        size, count = synthetic_to_real.WINDOW, synthetic_to_real.PICTURES
+        made = SyntheticCracks("train", size, count).arrays(workers=threads)
+        return synthetic_to_real.train(*made, seed=0).train()
+    model = resnet18(num_classes=6)
+    if start.suffix == ".npz":  # go on from an earlier result
+        weights.load_course_weights(model, start, check=False)
+    else:
+        model.load_state_dict(torch.load(start, weights_only=True))
+    return model
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--start", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="a net to go on from: .pt or .npz")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, nargs=2, default=EPOCHS)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    model = resnet18(num_classes=6)
-    if options.start.suffix == ".npz":  # go on from an earlier result
-        weights.load_course_weights(model, options.start, check=False)
-    else:
-        model.load_state_dict(torch.load(options.start, weights_only=True))
-    model.to(memory_format=torch.channels_last)
+    model = first(options.start, options.threads).to(memory_format=torch.channels_last)
     loaders, tests = {}, {}
     for size, (count, unseen) in SIZES.items():
         # Another seed than the windows': new scenes, not the same ones larger.
@@ -98,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
         loaders[size] = Windows(*made, generator, BATCH, imagenet)
         made = SyntheticCracks("test", size, unseen)
         tests[size] = made.arrays(workers=options.threads)
-    stages = ([loaders[128]], list(loaders.values()))
+    stages = (list(loaders.values())[:1], list(loaders.values()))
     for chosen, epochs, rate in zip(stages, options.epochs, RATES):
         if not epochs:
             continue
