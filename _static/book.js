@@ -1,4 +1,4 @@
-// Four things that style sheets cannot do.
+// Five things that style sheets cannot do.
 
 // Opened as a file, a page may not read other files: search then lists pages
 // without an excerpt, instead of failing at each.
@@ -83,3 +83,18 @@ addEventListener("DOMContentLoaded", () => {
   if (onScreen) start();
   else addEventListener("load", () => whenIdle(start));
 });
+
+// On paper nothing is folded.
+{
+  const opened = new Set();
+  addEventListener("beforeprint", () => {
+    for (const box of document.querySelectorAll(".bd-article details:not([open])")) {
+      box.open = true;
+      opened.add(box);
+    }
+  });
+  addEventListener("afterprint", () => {
+    for (const box of opened) box.open = false;
+    opened.clear();
+  });
+}
