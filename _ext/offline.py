@@ -35,6 +35,7 @@ NEEDED_BY = {
     "clipboard": r'class="highlight',
     "copybutton": r'class="highlight',
     "toggle": r'class="[^"]*\b(toggle|dropdown)\b',
+    "terms.js": r'class="[^"]*\bstd-term\b',
     "exercise.css": r'class="[^"]*\b(exercise|solution)',
     "mystnb": r'class="[^"]*\b(cell|cell_output|pasted-text)\b',
 }
