@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 HTML := _build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint notebooks lab serve lock clean
+.PHONY: help book test lint notebooks handout lab serve lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ test: lint ## run lint, tests, every notebook, the book and its pages
 
 notebooks: $(VENV)/.installed ## execute every notebook in place and normalize it
 	$(BIN)/python tools/notebooks.py
+
+handout: $(VENV)/.installed ## write the exercises without solutions into handout/
+	$(BIN)/python tools/handout.py
 
 lab: $(VENV)/.installed ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab chapters

@@ -194,8 +194,7 @@ def check_training_step(learner: Learner) -> None:
         # The model itself, no copy: training it is what the function is for.
         call = f"{learner.name}(model, optimizer, images, labels)"
         got = learner.guard(lambda: learner.answer(*arguments), call, arguments)
-        if got is None or got is ...:
-            raise NotYet(f"nothing came back from {call}; return the loss as a float")
+        learner.something(got, call)
         if isinstance(got, Tensor):
             raise NotYet(
                 f"{call} should be a float, and {describe(got)} came; a tensor keeps "
@@ -253,8 +252,7 @@ def check_evaluate(learner: Learner) -> None:
         got = learner.guard(
             lambda m=model, d=data: learner.answer(m, d), call, (model, data)
         )
-        if got is None or got is ...:
-            raise NotYet(f"nothing came back from {call}; return the share as a float")
+        learner.something(got, call)
         if isinstance(got, Tensor) and got.requires_grad:
             raise NotYet(f"{call} should be a float, and a tensor with a graph came")
         moved = [
@@ -355,8 +353,7 @@ def check_groups(learner: Learner) -> None:
         groups = learner.guard(
             lambda m=model, d=decay: learner.answer(m, d), call, (model, decay)
         )
-        if groups is None or groups is ...:
-            raise NotYet(f"nothing came back from {call}; return a list of two dicts")
+        learner.something(groups, call)
         if not isinstance(groups, list | tuple) or not all(
             isinstance(group, dict) for group in groups
         ):
@@ -432,8 +429,7 @@ def check_resume(learner: Learner) -> None:
     call = f"{learner.name}(model, optimizer)"
     arguments = (model, optimizer)
     state = learner.guard(lambda: learner.answer(*arguments), call, arguments)
-    if state is None or state is ...:
-        raise NotYet(f"nothing came back from {call}; return a dict")
+    learner.something(state, call)
     if not isinstance(state, dict):
         raise NotYet(f"{call} should be a dict, and {describe(state)} came")
     for key in ("model", "optimizer"):

@@ -1,9 +1,9 @@
 """Stop code that does not end, from inside the process that runs it.
 
 What this cannot stop: one single call that stays in C, such as a huge integer power,
-``sum(range(10**12))`` or one giant matrix product. Between two lines of Python it
-always gets through, even where the code catches every exception. Marking a class
-adds limits from outside, see ``tools/mark.py``.
+``sum(range(10**12))`` or one giant matrix product. Code made of lines of Python it
+does stop, in the main thread even where that code catches every exception. Marking
+a class adds limits from outside, see ``tools/mark.py``.
 """
 
 from __future__ import annotations
@@ -44,8 +44,12 @@ def time_limit(seconds: float) -> Iterator[None]:
             with _by_thread(seconds):
                 yield
     finally:
-        if sys.gettrace() is _raise_at_next_line:
+        if sys.gettrace() is _trace_no_new_calls:
             sys.settrace(tracer)
+
+
+def _trace_no_new_calls(frame: FrameType, event: str, arg: object) -> None:
+    """The global trace function; without one, no frame's own is called."""
 
 
 def _raise_at_next_line(frame: FrameType, event: str, arg: object) -> object:
@@ -63,11 +67,11 @@ def _by_signal(seconds: float) -> Iterator[None]:
         fired += 1
         if fired > 1:
             # The code caught the first one, in `except: pass` say. From here on
-            # every line of it raises, the handler's own lines too.
-            sys.settrace(_raise_at_next_line)
+            # its next line raises as well, and that is one behind `except`.
             while frame is not None and not _is_ours(frame):
                 frame.f_trace = _raise_at_next_line
                 frame = frame.f_back
+            sys.settrace(_trace_no_new_calls)
         raise TimeUp
 
     before = signal.signal(signal.SIGALRM, stop)

@@ -1,0 +1,348 @@
+"""Each exercise: its solution passes, its stub and typical mistakes get a hint."""
+
+import importlib
+import importlib.util
+import json
+import re
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from exercise_mistakes import MISTAKES
+
+from course_lib.exercises import NotYet
+from course_lib.exercises.runner import Learner, check, judge
+from course_lib.exercises.watchdog import TimeUp, time_limit
+from course_lib.resnet import BasicBlock, Bottleneck, ResNet
+
+ROOT = Path(__file__).parent.parent
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+handout = load(ROOT / "tools" / "handout.py")
+
+
+class Chapter:
+    """The exercises of one chapter: imports, solutions, stubs and checks."""
+
+    def __init__(self, name, path):
+        self.name = name
+        self.cells = {}
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if "nbgrader" in cell["metadata"]:
+                key = cell["metadata"]["nbgrader"]["grade_id"]
+                self.cells[key.removeprefix(f"{name}-")] = cell
+        self.slugs = [
+            key
+            for key, cell in self.cells.items()
+            if cell["metadata"]["nbgrader"]["solution"]
+        ]
+        self.stubs = {}
+        for cell in handout.learners_version(path).cells:
+            if "nbgrader" in cell["metadata"]:
+                key = cell["metadata"]["nbgrader"]["grade_id"]
+                self.stubs[key.removeprefix(f"{name}-")] = cell
+        self.names = {"__name__": "__main__"}
+        exec(self.source("imports"), self.names)
+
+    def source(self, slug):
+        return "".join(self.cells[slug]["source"])
+
+    def answer(self, slug, source):
+        """What the check of an exercise says about a stub cell's text."""
+        names = dict(self.names)
+        exec(compile(source, f"<{slug}>", "exec"), names)
+        try:
+            exec(self.source(f"{slug}-check"), names)
+        except NotYet as fault:
+            return str(fault)
+        return "Right"
+
+    def function(self, slug):
+        """The check itself."""
+        name = re.search(r"import (\w+)", self.source(f"{slug}-check"))[1]
+        module = importlib.import_module(f"course_lib.exercises.{self.name}")
+        return getattr(module, name)
+
+
+CHAPTERS = {name: Chapter(name, path) for name, path in handout.sources().items()}
+EXERCISES = [(name, slug) for name, book in CHAPTERS.items() for slug in book.slugs]
+IDS = ["-".join(pair) for pair in EXERCISES]
+each_exercise = pytest.mark.parametrize(("name", "slug"), EXERCISES, ids=IDS)
+
+
+def edited(source, old, new):
+    """A solution with a mistake; "*" stands for the whole region."""
+    if old == "*":
+        region = r"^([ \t]*)### BEGIN SOLUTION\n.*?### END SOLUTION"
+        return re.sub(
+            region, lambda m: m[1] + new, source, flags=re.DOTALL | re.MULTILINE
+        )
+    assert old in source, f"no {old!r} in the solution"
+    return source.replace(old, new)
+
+
+def fits(hint, sentence):
+    return any(part in sentence for part in hint.split("|"))
+
+
+def test_the_four_chapters_have_six_to_ten_exercises_of_each_level():
+    assert list(CHAPTERS) == ["backprop", "code", "mechanism", "structure"]
+    for book in CHAPTERS.values():
+        assert 6 <= len(book.slugs) <= 10
+        points = {
+            book.cells[f"{slug}-check"]["metadata"]["nbgrader"]["points"]
+            for slug in book.slugs
+        }
+        assert points == {1, 2, 3}, "warm-up, core, stretch"
+        for slug in book.slugs:
+            assert book.cells[slug]["metadata"]["label"] == f"ex-{slug}"
+            locked = book.cells[f"{slug}-check"]["metadata"]["nbgrader"]
+            assert locked["locked"] and locked["grade"] and not locked["solution"]
+
+
+@each_exercise
+def test_the_solution_passes(name, slug, capsys):
+    book = CHAPTERS[name]
+    assert book.answer(slug, book.source(slug)) == "Right"
+    printed = capsys.readouterr().out
+    assert printed.startswith("Right: ") and printed.count("\n") == 1
+
+
+@each_exercise
+def test_the_stub_fails_with_a_helpful_sentence(name, slug):
+    book = CHAPTERS[name]
+    stub = book.stubs[slug].source
+    assert "SOLUTION" not in stub
+    assert len(stub) < len(book.source(slug))
+    sentence = book.answer(slug, stub)
+    assert sentence[-1] in ".?" and "\n" not in sentence
+    repaired = slug.startswith("repaired")
+    assert ("; " in sentence) if repaired else ("where the dots stand" in sentence)
+
+
+@each_exercise
+def test_typical_mistakes_get_the_hint_meant_for_them(name, slug):
+    book, mistakes = CHAPTERS[name], MISTAKES[name][slug]
+    assert len(mistakes) >= 3
+    said = set()
+    for old, new, hint in mistakes:
+        sentence = book.answer(slug, edited(book.source(slug), old, new))
+        assert sentence != "Right", f"{new!r} passes"
+        assert hint == "*" or fits(hint, sentence), f"{new!r}: {sentence}"
+        assert sentence[-1] in ".?" and "\n" not in sentence
+        said.add(sentence)
+    assert len(said) >= 3, "the mistakes cannot be told apart"
+
+
+class Broken:
+    """An object that fails at everything one may do with it."""
+
+    def __repr__(self):
+        raise ValueError("no repr")
+
+    __str__ = __len__ = __eq__ = __float__ = __iter__ = __repr__
+    __hash__ = None
+
+
+def boom(*arguments):
+    return 1 / 0
+
+
+class Unbuilt(torch.nn.Module):
+    def __init__(self, *arguments):
+        super().__init__()
+
+
+WEIRD = {
+    "None": None,
+    "dots": ...,
+    "a number": 3,
+    "a string": "42",
+    "a broken object": Broken(),
+    "a class": Broken,
+    "no arguments": lambda: 1,
+    "raises": boom,
+    "exits": lambda *a: sys.exit(3),
+    "a generator": lambda *a: (yield 1),
+    "returns None": lambda *a: None,
+    "returns a string": lambda *a: "x" * 10_000,
+    "returns nan": lambda *a: float("nan"),
+    "returns a huge integer": lambda *a: 10**5000,
+    "returns a broken object": lambda *a: Broken(),
+    "returns broken objects": lambda *a: [Broken(), Broken()],
+    "returns itself": lambda *a: WEIRD["returns itself"],
+    "returns an empty list": lambda *a: [],
+    "returns an empty tensor": lambda *a: torch.empty(0),
+    "returns no data": lambda *a: torch.empty(2, 3, device="meta"),
+    "returns complex numbers": lambda *a: torch.zeros(2, dtype=torch.complex64),
+    "returns a sparse tensor": lambda *a: torch.eye(3).to_sparse(),
+    "returns its argument": lambda *a: a[0],
+    "returns an array of objects": lambda *a: __import__("numpy").array([None, "a"]),
+    "returns an empty module": lambda *a: Unbuilt(),
+    "returns a dict": lambda *a: {"model": 1, "optimizer": Broken()},
+    "returns two dicts": lambda *a: [{"params": 3}, {"weight_decay": "x"}],
+    "changes its argument": lambda *a: [getattr(x, "zero_", int)() for x in a],
+    "never returns": Unbuilt,
+}
+
+
+@each_exercise
+def test_a_check_survives_any_answer(name, slug):
+    function = CHAPTERS[name].function(slug)
+    for answer in WEIRD.values():
+        with pytest.raises(NotYet) as caught:
+            function(answer)
+        sentence = str(caught.value)
+        assert sentence[-1] in ".?" and "\n" not in sentence and len(sentence) < 700
+        assert "course_lib" not in sentence
+
+
+def test_the_sentence_shows_the_learners_line(tmp_path):
+    file = tmp_path / "cell.py"
+    file.write_text("def rows(n, k, s, p, d):\n    half = n / 2\n    return half / 0\n")
+    answer = load(file).rows
+    with pytest.raises(NotYet) as caught:
+        CHAPTERS["mechanism"].function("rows")(answer)
+    assert "ZeroDivisionError" in str(caught.value)
+    assert "`return half / 0`" in str(caught.value)
+    assert caught.value._render_traceback_() == [f"Not yet: {caught.value}"]
+
+
+def test_a_check_leaves_the_session_as_it_was(capsys):
+    def careless(n, k, s, p, d):
+        torch.manual_seed(n)
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        warnings.warn("careless", stacklevel=1)
+        print("a warning", file=sys.stderr)
+        return (n + 2 * p - d * (k - 1) - 1) // s + 1
+
+    state = torch.get_rng_state()
+    CHAPTERS["mechanism"].function("rows")(careless)
+    assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+    assert torch.equal(torch.get_rng_state(), state)
+    assert capsys.readouterr().err == "", "nbgrader counts stderr as a wrong answer"
+
+
+def catches_everything():
+    while True:
+        try:  # noqa: SIM105
+            time.sleep(0.01)
+        except BaseException:
+            pass
+
+
+def spins():
+    while True:
+        pass
+
+
+def sleeps():
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("loop", [spins, sleeps, catches_everything])
+def test_an_endless_loop_is_stopped(loop):
+    @check("never", seconds=0.2)
+    def endless(learner):
+        learner()
+
+    if not hasattr(__import__("signal"), "setitimer") and loop is not spins:
+        pytest.skip("without signals only lines of Python are interrupted")
+    begin = time.perf_counter()
+    with pytest.raises(NotYet, match="not come to an end after 0"):
+        endless(loop)
+    assert time.perf_counter() - begin < 10
+    assert sys.gettrace() is None
+
+
+def test_an_endless_loop_is_stopped_in_a_thread_too():
+    found = []
+
+    def run():
+        try:
+            with time_limit(0.2):
+                spins()
+        except TimeUp:
+            found.append("stopped")
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert found == ["stopped"]
+
+
+def test_code_that_ends_in_time_is_left_alone():
+    with time_limit(0.2):
+        value = 3
+    time.sleep(0.4)
+    assert value == 3
+
+
+def test_the_hint_is_that_of_the_mistake_that_fits_all_cases():
+    mistakes = [(lambda n: 2 * n, "double"), (lambda n: n * n, "square")]
+
+    def said(answer):
+        with pytest.raises(NotYet) as caught:
+            judge(Learner(answer), [(2,), (3,)], lambda n: n + 1, mistakes, "other")
+        return str(caught.value)
+
+    assert "double" in said(lambda n: n + n)
+    assert "square" in said(lambda n: n**2)  # the same as the other one for n = 2
+    assert "other" in said(lambda n: 0)
+
+
+@pytest.mark.parametrize(("depth", "units"), [(18, (2, 2, 2, 2)), (26, (1, 2, 3, 2))])
+def test_the_count_of_layers_is_that_of_real_networks(depth, units):
+    for block, convolutions in ((BasicBlock, 2), (Bottleneck, 3)):
+        with torch.device("meta"):
+            model = ResNet(block, units)
+        layers = [
+            name
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)
+            and "downsample" not in name
+        ]
+        assert len(layers) == 2 + convolutions * sum(units)
+        function = CHAPTERS["structure"].function("layers")
+        function(lambda u, c: 2 + c * sum(u))
+
+
+def test_the_book_shows_the_learners_stub():
+    ext = load(ROOT / "_ext" / "exercises.py")
+    for book in CHAPTERS.values():
+        for slug in book.slugs:
+            assert ext.stub_of(book.source(slug)) == book.stubs[slug].source
+            whole = ext.solved(book.source(slug))
+            assert "SOLUTION" not in whole
+            assert book.answer(slug, whole) == "Right"
+
+
+def test_the_handout_holds_no_solution(tmp_path):
+    handout.main(tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"{name}_exercises.ipynb" for name in sorted(CHAPTERS)]
+    for path in tmp_path.iterdir():
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        for cell in cells:
+            text = "".join(cell["source"])
+            assert "SOLUTION" not in text
+            assert "book-only" not in cell["metadata"].get("tags", [])
+            assert not cell.get("outputs")
+            kind = cell["metadata"].get("nbgrader", {})
+            assert not kind.get("locked") or cell["metadata"]["editable"] is False
+        book = CHAPTERS[path.stem.removesuffix("_exercises")]
+        assert len(cells) == 3 + 3 * len(book.slugs)
+    ignored = (ROOT / ".gitignore").read_text().split()
+    assert "/handout/" in ignored
