@@ -3,12 +3,16 @@
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import course_lib
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("module", ["course_lib", "course_lib.dimensions"])
@@ -59,3 +63,14 @@ def test_glue_stores_what_myst_nb_stores(monkeypatch):
     ours, theirs = published
     assert ours == theirs
     assert ours[1]["scrapbook"]["name"] == "params"
+
+
+def test_the_citation_and_the_changes_are_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert citation["version"] == course_lib.__version__
+    assert citation["title"] == config["title"]
+    assert citation["repository-code"] == config["repository"]["url"]
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = next(line for line in changes.splitlines() if line.startswith("## "))
+    assert course_lib.__version__ in newest
