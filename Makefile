@@ -10,11 +10,12 @@ PORT ?= 8000
 
 VENV := .venv
 BOOK_VENV := .venv-book
+BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 HTML := _build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint notebooks handout lab serve lock clean
+.PHONY: help book test bench lint notebooks handout lab serve lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,11 +42,22 @@ lint: $(VENV)/.installed ## check the style of code and workflow files
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 test: lint ## run lint, tests, every notebook, the book and its pages
 	$(BIN)/python -m pytest --nbval --ignore=tests/site
 	$(MAKE) book
 	BOOK_HTML=$(CURDIR)/$(HTML) $(BIN)/python -m pytest tests/site
+
+# The peers' environment reads torch and the rest from the course's: one copy on disk.
+$(BENCH_VENV)/.installed: $(VENV)/.installed benchmarks/requirements.txt
+	$(BIN)/python -m venv --clear $(BENCH_VENV)
+	$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' > $$($(BENCH_VENV)/bin/python -c 'import site; print(site.getsitepackages()[0])')/course.pth
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
+bench: $(BENCH_VENV)/.installed ## compare the course's speed with its peers'
+	$(BENCH_VENV)/bin/python -m benchmarks --out course_lib/results/bench.csv
 
 notebooks: $(VENV)/.installed ## execute every notebook in place and normalize it
 	$(BIN)/python tools/notebooks.py
@@ -64,4 +76,4 @@ lock: $(VENV)/.installed ## renew requirements.lock from requirements.txt
 	$(BIN)/python tools/lock.py
 
 clean: ## remove what make made, the environments too
-	rm -rf _build $(VENV) $(BOOK_VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build $(VENV) $(BOOK_VENV) $(BENCH_VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
