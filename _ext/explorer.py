@@ -14,6 +14,7 @@ for the book is built without the package.
 """
 
 import json
+import shutil
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import ClassVar
@@ -45,7 +46,7 @@ class Explorer(SphinxDirective):
 
     def run(self):
         name = self.arguments[0]
-        files = [FOLDER / f"{name}{suffix}" for suffix in page.FILES]
+        files = FOLDER.glob(f"{name}.*")
         for path in [*files, FOLDER / "page.py", FOLDER / "explorers.css"]:
             self.env.note_dependency(str(path))
         try:
@@ -67,6 +68,16 @@ class Explorer(SphinxDirective):
         return [figure]
 
 
+def copy_files(app, error):
+    """What is too much for a page: it asks for the file when the explorer is seen."""
+    if error is None and app.builder.format == "html":
+        target = Path(app.outdir) / "_static" / "explorers"
+        target.mkdir(parents=True, exist_ok=True)
+        for path in FOLDER.glob("*_data.js"):
+            shutil.copyfile(path, target / path.name)
+
+
 def setup(app):
     app.add_directive("explorer", Explorer)
+    app.connect("build-finished", copy_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -68,6 +68,7 @@ def test_a_module_without_the_common_block_is_refused():
 def test_a_module_is_one_small_self_contained_file(name):
     text = page.read_text(f"{name}.js")
     assert len(text.encode()) < 30_000
+    assert len(page.style(name).encode()) < 12_000
     assert not re.search(
         r"^\s*import\b|\bimport\(|\bfetch\(|https?://(?!www\.w3)", text, re.M
     )

@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import Any
 
 __all__ = [
+    "ActivationsExplorer",
     "BatchNormExplorer",
     "ConvolutionExplorer",
     "GradientFlowExplorer",

@@ -10,7 +10,9 @@ import json
 import re
 from pathlib import Path
 
-from course_lib.explorers.page import HERE
+from course_lib.explorers import activations
+from course_lib.explorers.packed import as_script
+from course_lib.explorers.page import HERE, read_text
 from course_lib.explorers.stills import STILLS
 from course_lib.explorers.tables import TABLES
 
@@ -54,10 +56,18 @@ def contents() -> dict[Path, str]:
 
 def main() -> None:
     """Write the files that differ."""
+    file = activations.FILE
+    write(HERE / file, as_script(file, activations.renewed()))
+    read_text.cache_clear()  # the picture of that explorer is drawn from this file
     for path, text in contents().items():
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8", newline="\n")
-            print(path.name)
+        write(path, text)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file if it differs, and say so."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8", newline="\n")
+        print(path.name)
 
 
 if __name__ == "__main__":

@@ -112,8 +112,27 @@ function palette(el) {
   return Object.assign(colors, { font: style.fontFamily });
 }
 
+/** Wait until the reader comes near. */
+const approached = (frame) => new Promise((near) => {
+  const seen = new IntersectionObserver((entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    seen.disconnect();
+    near();
+  }, { rootMargin: "600px" });
+  seen.observe(frame);
+});
+
+/** A large file: a script, since file:// lets a page read no other. */
+async function load(file) {
+  const src = `${document.documentElement.dataset.content_root ?? ""}_static/explorers/${file}`;
+  await new Promise((onload, bad) => {
+    document.head.append(h("script", { src, onload, onerror: () => bad(new Error(`${src} is missing`)) }));
+  });
+  return globalThis.explorerFiles[file];
+}
+
 /** In the static book: a model without a kernel, whose state stands in the address. */
-function mount(render, name) {
+async function mount(render, name) {
   const frames = [...document.querySelectorAll(`[data-explorer="${name}"]`)];
   const frame = frames.find((box) => !("live" in box.dataset));
   if (!frame) return;
@@ -165,19 +184,26 @@ function mount(render, name) {
       model.set(key, value);
     }
     changed.clear();
-    frame.scrollIntoView({ block: "start" });
+    show();
+    return true;
   }
+  const show = () => frame.scrollIntoView({ block: "start", behavior: "instant" });
   const el = h("div");
-  read();
+  addEventListener("hashchange", read);
+  const named = read();
+  if (named) addEventListener("load", show); // what stands above may still have grown
+  if (data.file) {
+    if (!named) await approached(frame);
+    data.more = await load(data.file);
+  }
   const still = [...frame.childNodes];
   frame.replaceChildren(el);
   try {
-    render({ model, el });
+    await render({ model, el });
   } catch (error) { // the picture that was there says more than half an explorer
     frame.replaceChildren(...still);
     throw error;
   }
-  addEventListener("hashchange", read);
 }
 // common: end
 

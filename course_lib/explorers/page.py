@@ -13,11 +13,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FILES", "embed", "names", "read_data"]
+__all__ = ["embed", "names", "read_data", "read_more", "style"]
 
 HERE = Path(__file__).parent
-# What an explorer is made of, by suffix: module, data, picture and text without it.
-FILES = (".js", ".json", ".html")
 
 
 def names() -> list[str]:
@@ -41,6 +39,20 @@ def read_data(name: str) -> dict[str, Any]:
     if name not in names():
         raise ValueError(f"no explorer {name!r}; there are {', '.join(names())}")
     return json.loads(read_text(f"{name}.json"))
+
+
+def read_more(file: str) -> dict[str, Any]:
+    """What a table's ``file`` holds: too much for the page, loaded when it is seen.
+
+    A script of one assignment, since a page from the disk may read nothing else.
+    """
+    return json.loads(read_text(file).partition("] =\n")[2].rstrip(";"))
+
+
+def style(name: str) -> str:
+    """The style that all explorers share, and an explorer's own where it has a file."""
+    own = [f"{name}.css"] if (HERE / f"{name}.css").exists() else []
+    return "\n".join(map(read_text, ["explorers.css", *own]))
 
 
 def embed(name: str, state: Mapping[str, object] | None = None) -> str:
@@ -69,7 +81,7 @@ def embed(name: str, state: Mapping[str, object] | None = None) -> str:
     wide, narrow = data["height"]
     return "\n".join(
         [
-            f"<style>{read_text('explorers.css')}</style>",
+            f"<style>{style(name)}</style>",
             f'<div class="explorer-frame" data-explorer="{name}" role="group" '
             f'aria-label="{escape(data["title"])}" '
             f'style="--wide: {wide}px; --narrow: {narrow}px">',

@@ -9,14 +9,25 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+import numpy as np
 import torch
 
 from course_lib.dimension_table import arithmetic
 from course_lib.dimensions import Layer, output_size, unread
+from course_lib.explorers.activations import UNITS
+from course_lib.explorers.packed import unpack
+from course_lib.explorers.page import read_more
 from course_lib.ledger import ledger
 from course_lib.resnet import resnet
 
-__all__ = ["STILLS", "batch_norm", "convolution", "gradient_flow", "network"]
+__all__ = [
+    "STILLS",
+    "activations",
+    "batch_norm",
+    "convolution",
+    "gradient_flow",
+    "network",
+]
 
 
 def svg(width: int, height: int, title: str, parts: Iterable[str]) -> str:
@@ -216,7 +227,76 @@ def gradient_flow(data: dict[str, Any]) -> str:
     )
 
 
+def level_paths(values: np.ndarray, x: float, y: float, side: float) -> list[str]:
+    """A map [N, N] of non-negative numbers in four tones, as runs along its rows."""
+    cell = side / len(values)
+    levels = np.rint(4 * values / values.max()).astype(int)
+    paths = []
+    for level in range(1, 5):
+        runs = []
+        for row, line in enumerate(levels == level):
+            edges = np.flatnonzero(np.diff(line.astype(int), prepend=0, append=0))
+            for start, end in edges.reshape(-1, 2):
+                runs.append(f"M{start} {row}h{end - start}v1h-{end - start}z")
+        paths.append(
+            f'<path transform="translate({x:g} {y:g}) scale({cell:g})" '
+            f'd="{"".join(runs)}" fill="var(--ex-blue)" fill-opacity="{level / 4}"/>'
+        )
+    return paths
+
+
+def activations(data: dict[str, Any]) -> str:
+    """The photo, one map behind the stem and each stage, and the six probabilities."""
+    more = read_more(data["file"])
+    arrays = unpack(more)
+    side, shown = 100, data["state"]["map"] - 1
+    parts = [
+        f'<image href="{more["thumbnail"]}" width="{side}" height="{side}"/>',
+        f'<text x="0" y="{side + 16}">photo</text>',
+    ]
+    for index, name in enumerate(("conv1", *UNITS[1::2]), start=1):
+        maps = arrays[f"{name}/maps"].astype(float)
+        values = maps[0] + maps[1] if name in UNITS else maps
+        values = values[shown].clip(0)
+        blocks = max(1, len(values) // 28)
+        n = len(values) // blocks
+        values = values.reshape(n, blocks, n, blocks).max((1, 3))
+        x, y = index % 3 * (side + 12), index // 3 * (side + 28)
+        parts += level_paths(values, x, y, side)
+        style = 'fill="none" stroke="var(--ex-edge)"'
+        parts.append(square(x, y, side, style))
+        parts.append(f'<text x="{x}" y="{y + side + 16}">{name}</text>')
+    truth = more["steps"]["fc"]["truth"]["probabilities"]
+    for index, (name, share) in enumerate(zip(more["classes"], truth)):
+        y = 2 * (side + 28) + 20 + 20 * index
+        parts.append(f'<text x="0" y="{y}">{name}</text>')
+        parts.append(
+            f'<rect x="150" y="{y - 11}" width="{120 * share:.1f}" height="12" '
+            'fill="var(--ex-blue)"/>'
+        )
+        parts.append(f'<text x="278" y="{y}">{share:.1%}</text>')
+    drawing = svg(
+        3 * side + 24,
+        2 * (side + 28) + 130,
+        "A photo of a cracked wall, a map of what the network makes of it behind "
+        "conv1 and behind each of the four stages, and the six probabilities.",
+        parts,
+    )
+    best = max(range(len(truth)), key=truth.__getitem__)
+    return still(
+        drawing,
+        "A drawn photo on its way through the trained network: one of the maps behind "
+        "the first convolution and behind each stage, 112, 56, 28, 14 and 7 values "
+        "wide, the darker the larger. The crack can be followed; the maps get "
+        f"coarser. At the end stands the answer, {more['classes'][best]} with a "
+        f"probability of {truth[best]:.1%}.",
+        "With JavaScript, each layer can be opened, down to the products that add up "
+        "to a value.",
+    )
+
+
 STILLS = {
+    "activations": activations,
     "convolution": convolution,
     "network": network,
     "batch_norm": batch_norm,

@@ -15,12 +15,21 @@ from typing import Any
 import torch
 from torch import nn
 
+from course_lib.classes import CRACK_CLASSES
 from course_lib.experiments.gradient_flow import ACTIVATIONS, DEPTHS, SCALES, slope
+from course_lib.explorers.activations import FILE, PLACES, SHOWN, UNITS
 from course_lib.ledger import Row, fits, ledger
 from course_lib.resnet import LAYERS, resnet, resnet18
 from course_lib.results import load
 
-__all__ = ["TABLES", "batch_norm", "convolution", "gradient_flow", "network"]
+__all__ = [
+    "TABLES",
+    "activations",
+    "batch_norm",
+    "convolution",
+    "gradient_flow",
+    "network",
+]
 
 
 def strided_layers(size: int = 224) -> list[dict[str, Any]]:
@@ -241,7 +250,33 @@ def gradient_flow() -> dict[str, Any]:
     }
 
 
+def activations() -> dict[str, Any]:
+    """One photo's way; what is found on it stands in a file of its own."""
+    return {
+        "title": "Explorer: one photo, layer by layer",
+        "state": {
+            "step": "conv1",
+            "map": 2,
+            "place": "crack",
+            "branch": "F",
+            "part": 1,
+            "answer": "cracked wall",
+        },
+        "limits": {
+            "step": {"oneOf": ["photo", "conv1", "maxpool", *UNITS, "avgpool", "fc"]},
+            "map": [1, SHOWN],
+            "place": {"oneOf": list(PLACES)},
+            "branch": {"oneOf": ["F", "shortcut"]},
+            "part": [1, 5],
+            "answer": {"oneOf": list(CRACK_CLASSES)},
+        },
+        "height": [1130, 1852],
+        "file": FILE,
+    }
+
+
 TABLES = {
+    "activations": activations,
     "convolution": convolution,
     "network": network,
     "batch_norm": batch_norm,

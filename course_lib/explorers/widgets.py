@@ -14,12 +14,13 @@ import anywidget
 import traitlets
 
 from course_lib.dimensions import output_size
-from course_lib.explorers.page import HERE, embed, read_data
+from course_lib.explorers.page import HERE, embed, read_data, read_more, style
 
 if TYPE_CHECKING:
     from course_lib.ledger import Ledger
 
 __all__ = [
+    "ActivationsExplorer",
     "BatchNormExplorer",
     "ConvolutionExplorer",
     "GradientFlowExplorer",
@@ -87,6 +88,8 @@ class Explorer(anywidget.AnyWidget):
                 f"{type(self).__name__} has no {', '.join(strange)}; "
                 f"it has {', '.join(data['state'])}"
             )
+        if "file" in data:  # in a page a script, loaded when it is seen
+            data = data | {"more": read_more(data["file"])}
         super().__init__(_data=data, **values)
 
     @property
@@ -213,3 +216,56 @@ class GradientFlowExplorer(Explorer):
     activation = one_of("gradient_flow", "activation")
     norm = switch("gradient_flow", "norm")
     shortcut = one_of("gradient_flow", "shortcut")
+
+
+class ActivationsExplorer(Explorer):
+    """One photo's way through the trained network.
+
+    ``step`` is a layer or unit, "conv1" or "layer2.0", ``map`` one of the six
+    channels that are shown (1 to 6), ``place`` the place in the photo: "crack",
+    "cable", "wall" or "corner". ``branch``, "F" or "shortcut", says which branch of
+    a unit is opened, ``part`` which of the largest parts of its sum (1 to 5), and
+    ``answer`` which class the last layer is asked about.
+    """
+
+    name = "activations"
+    _esm = HERE / "activations.js"
+    _css = style("activations")
+    step = one_of("activations", "step")
+    map = whole("activations", "map")
+    place = one_of("activations", "place")
+    branch = one_of("activations", "branch")
+    part = whole("activations", "part")
+    answer = one_of("activations", "answer")
+
+    def _chosen(self) -> tuple[dict[str, Any], int, int]:
+        more = self._data["more"]
+        step = more["steps"][self.step]
+        if step["kind"] == "head":
+            return step, more["classes"].index(self.answer), 0
+        place = [name for name, *_ in more["places"]].index(self.place)
+        place = min(place, len(step["truth"]["out"][0]) - 1)  # one, once averaged
+        return step, min(self.map, len(step["channels"])) - 1, place
+
+    @property
+    def channel(self) -> int:
+        """Number of the map in its layer, from 0; at the end, of the class."""
+        step, index, _ = self._chosen()
+        return step.get("channels", range(index + 1))[index]
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Row and column in the map, from 0; (0, 0) where there is no map any more."""
+        step, _, place = self._chosen()
+        return tuple(step["at"][place]) if "at" in step else (0, 0)
+
+    @property
+    def value(self) -> float:
+        """What the network computes there, with four decimals.
+
+        The output of the step: after the ReLU, at "photo" after normalization, at
+        "fc" the logit.
+        """
+        step, index, place = self._chosen()
+        out = step["truth"]["out"][index]
+        return out if isinstance(out, float) else out[place]
