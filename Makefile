@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 HTML := _build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help book test bench lint notebooks handout lab serve lock clean
+.PHONY: help book test bench lint notebooks handout mark lab serve lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ notebooks: $(VENV)/.installed ## execute every notebook in place and normalize i
 
 handout: $(VENV)/.installed ## write the exercises without solutions into handout/
 	$(BIN)/python tools/handout.py
+
+mark: $(VENV)/.installed ## mark a folder of exercises handed in (HANDINS=folder)
+	$(BIN)/python tools/mark.py $(HANDINS)
 
 lab: $(VENV)/.installed ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab chapters
