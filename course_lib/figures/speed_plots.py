@@ -1,0 +1,50 @@
+"""The roofline of a machine with the layers of a network on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from course_lib.figures import AMBER, BLUE, GREEN, MUTED, ORANGE, PINK
+
+__all__ = ["draw_roofline"]
+
+_COLORS = (BLUE, ORANGE, GREEN, PINK, AMBER)
+
+
+def draw_roofline(
+    points: Mapping[str, Sequence[tuple[float, float]]],
+    peak: float,
+    bandwidth: float,
+) -> Figure:
+    """Draw speed against arithmetic intensity, under the roof of the machine.
+
+    Args:
+        points: kind of layer → (operations per byte, operations per second) of each
+            layer.
+        peak: operations per second.
+        bandwidth: bytes per second.
+
+    Returns:
+        The figure, 6.2 inches wide.
+    """
+    figure, ax = plt.subplots(figsize=(6.2, 4.0))
+    every = [x for places in points.values() for x, _ in places]
+    x = np.geomspace(min(every) / 2, max(*every, 4 * peak / bandwidth), 200)
+    roof = np.minimum(peak, bandwidth * x) / 1e9
+    ax.plot(x, roof, color=MUTED, lw=1.6)
+    ridge = peak / bandwidth
+    ax.plot([ridge, ridge], [roof.min(), peak / 1e9], color=MUTED, lw=1, ls=":")
+    for (kind, places), color, marker in zip(points.items(), _COLORS, "os^Dv"):
+        xs, ys = zip(*places)
+        speeds = np.array(ys) / 1e9
+        ax.plot(xs, speeds, ls="", marker=marker, ms=6, color=color, label=kind)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("arithmetic intensity, operations per byte")
+    ax.set_ylabel("speed, 10⁹ operations per second")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=10)
+    return figure
