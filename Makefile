@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 HTML := _build/html
 
 .DEFAULT_GOAL := help
-.PHONY: help book test bench lint notebooks handout mark lab serve lock clean
+.PHONY: help book pdf test bench lint notebooks handout mark lab serve lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 book: $(BOOK_VENV)/.installed ## build the book from the stored outputs
 	@$(BOOK_VENV)/bin/jupyter-book build . -W --keep-going --quiet
 	@echo "The book is built. Open file://$(CURDIR)/$(HTML)/index.html"
+
+pdf: book $(VENV)/.installed ## print the whole book as one PDF, with a browser
+	@$(BIN)/python tools/pdf.py $(HTML) _build/resnet-18-inside-out.pdf
 
 lint: $(VENV)/.installed ## check the style of code and workflow files
 	$(BIN)/ruff check
