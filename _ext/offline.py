@@ -17,6 +17,7 @@ from content networks, and every script and style sheet on every page. Here
 import json
 import re
 import shutil
+import struct
 from pathlib import Path
 
 from docutils import nodes
@@ -39,7 +40,7 @@ NEEDED_BY = {
     "exercise.css": r'class="[^"]*\b(exercise|solution)',
     "mystnb": r'class="[^"]*\b(cell|cell_output|pasted-text)\b',
 }
-IMAGE = re.compile(r"<img (?=[^>]*_images/)")
+IMAGE = re.compile(r'<img (?=[^>]*?src="[^"]*_images/([^"]+)")')
 
 
 def bundle_mathjax() -> str:
@@ -96,12 +97,28 @@ def drop_assets(app, pagename, templatename, context, doctree):
             context[kind] = kept
 
 
+def shape(path: Path) -> str:
+    """A picture's width and height as attributes: its place is kept free."""
+    if path.suffix != ".png" or not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        width, height = struct.unpack(">II", file.read(24)[16:24])
+    return f'width="{width}" height="{height}" '
+
+
 def load_images_late(app, pagename, templatename, context, doctree):
     """All but a page's first picture wait until they come near the screen."""
-    first, *rest = IMAGE.split(context.get("body") or "")
-    if rest:
-        later = '<img loading="lazy" '.join(rest)
-        context["body"] = f"{first}<img {later}"
+    files = {name: uri for uri, name in app.builder.images.items()}
+    seen = 0
+
+    def late(match):
+        nonlocal seen
+        seen += 1
+        lazy = 'loading="lazy" ' if seen > 1 else ""
+        size = shape(Path(app.srcdir) / files.get(match[1], ""))
+        return f"<img {lazy}{size}"
+
+    context["body"] = IMAGE.sub(late, context.get("body") or "")
 
 
 def drop_thebe_settings(app, doctree, docname):

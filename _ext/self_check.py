@@ -70,6 +70,8 @@ class SelfCheck(SphinxDirective):
         for item, name in zip(items, ascii_lowercase):
             if len(item) < 2:
                 raise self.error(f"question {number}, {name}: no explanation")
+            if not isinstance(item[0], nodes.paragraph):  # "57." begins a list
+                raise self.error(f"question {number}, {name}: begin with a sentence")
             verdict = "right" if name == letter else "wrong"
             text, *reasons = item.children
             choice = explained("", answer("", text), *reasons)

@@ -109,6 +109,8 @@ def test_formulas_far_down_do_not_hold_up_the_page(browser, book):
     settle(page)
     assert page.locator(".bd-article mjx-container").count() > 0
     assert page.evaluate(LATE) == 0
+    # Each has its place kept free before it is there.
+    assert page.locator(".bd-article img[loading=lazy]:not([height])").count() == 0
     page.goto(f"{book.as_uri()}/chapters/backprop/bn_gradient.html")
     assert page.evaluate("window.early") is True
     settle(page)
