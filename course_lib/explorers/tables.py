@@ -270,7 +270,7 @@ def activations() -> dict[str, Any]:
             "part": [1, 5],
             "answer": {"oneOf": list(CRACK_CLASSES)},
         },
-        "height": [1130, 1852],
+        "height": [1178, 1813],
         "file": FILE,
     }
 
