@@ -329,6 +329,29 @@ def test_the_book_shows_the_learners_stub():
             assert book.answer(slug, whole) == "Right"
 
 
+def test_the_page_for_instructors_names_the_points():
+    page = (ROOT / "chapters" / "reference" / "instructors.md").read_text()
+    for name, book in CHAPTERS.items():
+        points = sum(
+            book.cells[f"{slug}-check"]["metadata"]["nbgrader"]["points"]
+            for slug in book.slugs
+        )
+        assert re.search(rf"</chapters/{name}/index>` \|.*\| {points} \|\n", page)
+
+
+def test_binder_installs_what_the_project_names():
+    def names(file):
+        text = (ROOT / file).read_text().splitlines()
+        lines = [re.split("[ <>=]", line)[0] for line in text]
+        return {line for line in lines if line and line[0] not in "#-"}
+
+    binder = names(".binder/requirements.txt")
+    assert binder <= names("requirements.txt")
+    project = (ROOT / "pyproject.toml").read_text()
+    needs = re.search(r"^dependencies = \[(.*?)^\]", project, re.DOTALL | re.M)[1]
+    assert set(re.findall(r'"([\w-]+)>=', needs)) <= binder
+
+
 def test_the_handout_holds_no_solution(tmp_path):
     handout.main(tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir())

@@ -30,7 +30,8 @@ def tiny():
     def cell(source, grade_id, **kind):
         settings = {"grade": False, "locked": False, "solution": False, "task": False}
         settings |= {"grade_id": f"tiny-{grade_id}", "schema_version": 3} | kind
-        return new_code_cell(source, metadata={"nbgrader": settings})
+        metadata = {"nbgrader": settings}
+        return new_code_cell(source, id=f"cell-of-{grade_id}", metadata=metadata)
 
     cells = [new_markdown_cell("# Tiny"), new_code_cell("import math")]
     cells.append(cell("from collections import Counter", "imports", locked=True))
@@ -80,6 +81,14 @@ def cheated():
     return notebook
 
 
+def stripped():
+    """An editor has dropped nbgrader's metadata."""
+    notebook = solved(double="def double(n):\n    return 3")
+    for cell in notebook.cells:
+        cell.metadata.clear()
+    return notebook
+
+
 def with_first(source):
     notebook = solved()
     notebook.cells[1].source = source
@@ -99,7 +108,7 @@ EXIT = "import os\n\n\ndef double(n):\n    os._exit(1)"
 # What comes in, and the points for each of the three exercises.
 CLASS = {
     "ada": (solved, (1, 2, 3)),
-    "bea": (lambda: solved(square="def square(n):\n    return n"), (1, 0, 3)),
+    "bea": (stripped, (0, 2, 3)),
     "cem": (lambda: solved(square=SPIN), (1, 0, 3)),
     "dan": (lambda: solved(double="bad = bytearray(1 << 36)"), (0, 2, 3)),
     "eva": (deleted, (1, 0, 3)),

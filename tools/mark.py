@@ -69,13 +69,14 @@ def find_handins(folder: Path) -> list[HandIn]:
     return found
 
 
-def recognize(notebook: nbformat.NotebookNode, names: list[str]) -> str | None:
+def recognize(
+    notebook: nbformat.NotebookNode, releases: dict[str, nbformat.NotebookNode]
+) -> str | None:
     """Which chapter's exercises a notebook answers, from its cells' ids."""
-    votes = dict.fromkeys(names, 0)
-    for cell in notebook.cells:
-        grade_id = str(cell.metadata.get("nbgrader", {}).get("grade_id", ""))
-        for name in names:
-            votes[name] += grade_id.startswith(f"{name}-")
+    votes = {
+        name: sum(bool(marking.grade_id_of(cell, release)) for cell in notebook.cells)
+        for name, release in releases.items()
+    }
     best = max(votes, key=votes.get)
     return best if votes[best] else None
 
@@ -85,7 +86,7 @@ def mark_one(handin: HandIn, course: Path, options: argparse.Namespace) -> list[
     releases = marking.read_releases(course)
     try:
         notebook = nbformat.read(handin.path, as_version=4)
-        name = recognize(notebook, list(releases))
+        name = recognize(notebook, releases)
     except Exception as error:
         return [dict(note=f"no notebook: {type(error).__name__}")]
     if name is None:

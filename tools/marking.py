@@ -57,6 +57,23 @@ def settings_of(cell: nbformat.NotebookNode) -> dict:
     return cell.metadata.get("nbgrader") or {}
 
 
+def grade_id_of(
+    cell: nbformat.NotebookNode, release: nbformat.NotebookNode
+) -> str | None:
+    """The exercise that a cell belongs to.
+
+    Some editors drop nbgrader's metadata; then the cell's own id tells.
+    """
+    ids = {
+        settings_of(c)["grade_id"]: c.get("id") for c in release.cells if settings_of(c)
+    }
+    own = settings_of(cell).get("grade_id")
+    if own in ids:
+        return own
+    names = {cell_id: grade_id for grade_id, cell_id in ids.items() if cell_id}
+    return names.get(cell.get("id"))
+
+
 def exercises(release: nbformat.NotebookNode) -> dict[str, float]:
     """The graded cells of a release and their points."""
     found = {}
@@ -76,7 +93,7 @@ def repair(notebook: nbformat.NotebookNode, release: nbformat.NotebookNode) -> N
     wanted = {settings_of(c)["grade_id"]: c for c in release.cells if settings_of(c)}
     places = {}
     for index, cell in enumerate(notebook.cells):
-        own = settings_of(cell).get("grade_id")
+        own = grade_id_of(cell, release)
         if own in wanted:
             places[own] = index
         cell.metadata.pop("nbgrader", None)
