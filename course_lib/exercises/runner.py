@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from course_lib.exercises.values import describe, difference, shorten
+from course_lib.exercises.values import Kind, describe, difference, shorten
 from course_lib.exercises.watchdog import TimeUp, time_limit
 
 SECONDS = 20.0
@@ -258,8 +258,9 @@ def judge(
         return
     for function, advice in mistakes:
         if all(same(got, function, case) for case, got in tried):
-            hint = advice
-            break
+            raise NotYet(f"{first[0]}: {first[1]}; {advice}")
+    if isinstance(first[1], Kind):
+        raise NotYet(f"{first[0]}: {first[1]}")
     raise NotYet(f"{first[0]}: {first[1]}; {hint}")
 
 

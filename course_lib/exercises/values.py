@@ -16,6 +16,10 @@ from typing import Any
 SHORT = 60
 
 
+class Kind(str):
+    """A difference of kind, which holds its own hint: no method need be hinted at."""
+
+
 def shorten(text: object, length: int = SHORT) -> str:
     """At most ``length`` characters of a text, on one line."""
     text = " ".join(str(text).split())
@@ -88,10 +92,16 @@ def difference(got: object, want: object, where: str = "the result") -> str | No
     got = plain(got)
     if isinstance(want, bool):
         fits = isinstance(got, bool) and got is want
+        if not isinstance(got, bool):
+            return Kind(
+                f"{where} should be True or False, and {describe(got)} came; return "
+                "what a comparison gives"
+            )
     elif isinstance(want, int):
         if isinstance(got, float) and got == want:
-            return (
-                f"{where} should be the whole number {want}, and the float {got} came"
+            return Kind(
+                f"{where} should be the whole number {want}, and the float {got} came; "
+                "which division of Python gives whole numbers?"
             )
         fits = isinstance(got, int) and not isinstance(got, bool) and got == want
     elif isinstance(want, float):
@@ -185,7 +195,10 @@ def sequence_difference(got: object, want: Sequence, where: str) -> str | None:
 def tensor_difference(got: object, want: Any, where: str) -> str | None:
     torch = sys.modules["torch"]
     if not isinstance(got, torch.Tensor):
-        return f"{where} should be {describe(want)}, and {describe(got)} came"
+        return Kind(
+            f"{where} should be {describe(want)}, and {describe(got)} came; stay with "
+            "tensors to the end"
+        )
     if list(got.shape) != list(want.shape):
         return (
             f"{where} should have the shape {list(want.shape)}, and "
@@ -197,7 +210,10 @@ def tensor_difference(got: object, want: Any, where: str) -> str | None:
             f"{got.device.type}"
         )
     if got.dtype != want.dtype:
-        return f"{where} should be of {want.dtype}, and {got.dtype} came"
+        return Kind(
+            f"{where} should be of {want.dtype}, and {got.dtype} came; keep the type "
+            "of the numbers that come in"
+        )
     if got.layout != torch.strided:
         return f"{where} should be an ordinary tensor, and a sparse one came"
     got, want = got.detach(), want.detach()
