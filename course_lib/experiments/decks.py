@@ -216,8 +216,10 @@ def main(arguments: list[str] | None = None) -> None:
                 add(split, str(third), name, tested, np.stack(seen))
     if options.out:
         with options.out.open("w", newline="", encoding="utf-8") as file:
-            print("# python -m course_lib.experiments.decks", file=file)
-            print(f"# {hardware()}, {len(options.seeds)} seeds", file=file)
+            command = "python -m course_lib.experiments.decks --sdnet SDNET2018_FOLDER"
+            print(f"# {command} --out course_lib/results/decks.csv", file=file)
+            source = "SDNET2018 (CC BY 4.0, DOI 10.15142/T3TD19)"
+            print(f"# {source}; {hardware()}, {len(options.seeds)} seeds", file=file)
             table = csv.DictWriter(file, rows[0])
             table.writeheader()
             table.writerows(rows)
