@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import random
 import tempfile
 import time
@@ -136,6 +139,7 @@ def with_lightning(root: Path, cache: Path, start: dict[str, Tensor]) -> Times:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.AdamW(self.parameters(), lr=2e-3, weight_decay=0.05)
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     began = time.perf_counter()
     train, val = usual(root / "train", True), usual(root / "val", False)
     module = Module()
@@ -148,7 +152,8 @@ def with_lightning(root: Path, cache: Path, start: dict[str, Tensor]) -> Times:
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(module, train, val)
+    with contextlib.redirect_stderr(io.StringIO()):  # its tips
+        trainer.fit(module, train, val)
     return module.ends[0] - began, module.ends[-1] - module.ends[0]
 
 
