@@ -95,9 +95,7 @@ def test_its_size_is_bearable():
 def test_the_packed_numbers_add_up_to_the_truth():
     """Windows times kernels, through BN, give what PyTorch found, to TOLERANCE."""
     more = read_more(FILE)
-    arrays = {
-        name: unpack(more)[name] * scale for name, _, _, scale in more["index"]
-    }
+    arrays = {name: unpack(more)[name] * scale for name, _, _, scale in more["index"]}
     worst = 0.0
     for name, step in more["steps"].items():
         if step["kind"] not in ("conv", "unit"):
