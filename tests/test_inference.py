@@ -44,7 +44,7 @@ def batch_norms(model):
     return sum(isinstance(m, nn.BatchNorm2d) for m in model.modules())
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 99),
     groups=st.sampled_from([1, 2]),
@@ -228,7 +228,7 @@ def test_a_model_that_cannot_be_folded_runs_all_the_same():
         assert check(quick(x), model(x)).error <= BF16_BOUND
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), noise=st.floats(0, 2), classes=st.integers(2, 9))
 def test_safe_answers_cannot_change(seed, noise, classes):
     g = torch.Generator().manual_seed(seed)
