@@ -102,6 +102,37 @@ def test_rows_are_the_calls_that_hooks_see(depth):
     assert sum(row.parameters for row in ours.rows) == ours.parameters
 
 
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("form", ["in place", "small", "keyword", "number", "frozen"])
+def test_additions_count_as_they_run(form, train):
+    class Adds(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 1).requires_grad_(form != "frozen")
+            self.last = nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            if form == "small":
+                y += self.last(x).mean((1, 2, 3), keepdim=True)
+            elif form == "keyword":
+                y.add_(other=x, alpha=2)
+            elif form == "number":
+                y += 1
+            else:
+                y += x
+            return self.last(y)
+
+    model = Adds().train(train)
+    x = torch.randn(3, 4, 6, 6)
+    ours = ledger(model, x.shape)
+    assert ours.rows[-1].output_shape == tuple(model(x).shape)
+    assert ours.kept_bytes == saved_bytes(model, x)
+    (added,) = [row for row in ours.rows if row.kind == "add"]
+    assert added.output_shape == (3, 4, 6, 6)
+    assert added.output_bytes == 0
+
+
 def test_frozen_layers_keep_nothing():
     model = resnet18()
     for name, parameter in model.named_parameters():

@@ -18,6 +18,7 @@ from course_lib.dimensions import Field, grow, output_size
 
 size_after = functools.lru_cache(maxsize=1000)(output_size)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+SPREADING = (*TRANSPOSED, nn.Upsample)  # one value reaches several places
 # Layers with parameters whose MACs are none.
 NO_MACS = (
     batchnorm._NormBase,
@@ -115,18 +116,30 @@ def field_after(
         return None
     if isinstance(layer, WINDOWS) and not isinstance(layer, TRANSPOSED):
         settings = (layer.kernel_size, layer.stride, layer.padding)
-        k, s, p, d = map(pair, (*settings, getattr(layer, "dilation", 1)))
-        if layer.padding == "same":
-            p = tuple(d * (k - 1) // 2 for k, d in zip(k, d))
-        return tuple(map(grow, *zip(*merged), k, s, p if p != "valid" else (0, 0), d))
+        return slide(merged, *settings, getattr(layer, "dilation", 1))
     is_function = isinstance(layer, str)
     name = layer.rstrip("_") if is_function else ""
-    if before[2:] == after[2:] and not isinstance(layer, (*TRANSPOSED, nn.Upsample)):
+    if before[2:] == after[2:] and not isinstance(layer, SPREADING):
         return merged if not is_function or name in POINTWISE else None
     shrinks = len(before) == 4 and (len(after) == 2 or after[2:] == (1, 1))
     if shrinks and (not is_function or name in WHOLE):  # a value sees all positions
         return tuple(map(grow, *zip(*merged), before[2:]))
     return None
+
+
+@functools.lru_cache(maxsize=1000)
+def slide(
+    fields: tuple[Field, ...],
+    kernel: int | tuple,
+    stride: int | tuple,
+    padding: int | tuple | str,
+    dilation: int | tuple,
+) -> tuple[Field, ...]:
+    """The field of a window's result, per axis."""
+    k, s, p, d = map(pair, (kernel, stride, padding, dilation))
+    if padding == "same":
+        p = tuple(d * (k - 1) // 2 for k, d in zip(k, d))
+    return tuple(map(grow, *zip(*fields), k, s, p if p != "valid" else (0, 0), d))
 
 
 def span(a: Field, b: Field) -> Field | None:
