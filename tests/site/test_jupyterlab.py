@@ -78,6 +78,9 @@ def test_python_and_the_reader_share_one_state(browser, lab):
         cells.nth(number).locator(".cm-content").click()
         page.keyboard.press("Control+Enter")
 
+    # A cell run before the kernel is there is dropped without a word.
+    idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    idle.wait_for(state="attached")
     run(0)
     says = page.locator(".explorer-convolution [role=status]")
     says.wait_for()
