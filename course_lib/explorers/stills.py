@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from course_lib.dimension_table import arithmetic
 from course_lib.dimensions import Layer, output_size, unread
+from course_lib.dimensions.text import arithmetic
 from course_lib.explorers.activations import UNITS
 from course_lib.explorers.packed import unpack
 from course_lib.explorers.page import read_more

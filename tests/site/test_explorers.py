@@ -13,8 +13,8 @@ import torch
 from torch.nn import functional as F
 from visits import pages, settle, visit
 
-from course_lib.dimension_table import arithmetic
 from course_lib.dimensions import Layer, output_size, unread
+from course_lib.dimensions.text import arithmetic
 from course_lib.experiments.gradient_flow import chain
 from course_lib.explorers import page as files
 from course_lib.ledger import fits, ledger

@@ -309,9 +309,3 @@ def _checked(**settings: object) -> list[Size]:
             raise ValueError(f"{name} must be at least {LEAST[name]}, got {value!r}")
         checked.append(clean)
     return checked
-
-
-if __name__ == "__main__":
-    from course_lib.dimension_table import main
-
-    main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Iterator, Sequence
 
@@ -55,29 +54,3 @@ def lines(size: Size, layers: Sequence[Layer]) -> Iterator[str]:
                 f"{left.between} between; sees {field.size}, jump {field.jump}"
             )
             n = output_size(n, *layer[1:5], kind=layer.kind, ceil_mode=layer.ceil_mode)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m course_lib.dimensions",
-        description="Sizes after each layer, with the arithmetic written out.",
-    )
-    parser.add_argument("size", help="rows of the input, or HxW")
-    parser.add_argument(
-        "--layer",
-        action="append",
-        default=[],
-        metavar="KIND:K,S,P,D",
-        help="conv or pool; repeat for a chain; ,ceil after a pool rounds up",
-    )
-    options = parser.parse_args(arguments)
-    try:
-        sizes = [
-            int(part) if part.isdecimal() else part
-            for part in options.size.lower().split("x")
-        ]
-        size = sizes[0] if len(sizes) == 1 else tuple(sizes)
-        output_size(size, 1)  # refuses what is no size
-        print("\n".join(lines(size, [parse_layer(text) for text in options.layer])))
-    except ValueError as error:
-        parser.error(str(error))
