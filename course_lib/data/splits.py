@@ -21,7 +21,6 @@ import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from pathlib import PurePath
 from typing import NamedTuple
 
 from course_lib.classes import CRACK_CLASSES, SURFACES
@@ -35,7 +34,6 @@ __all__ = [
     "deal_groups",
     "folder_label",
     "parse_name",
-    "parse_patch",
     "sdnet2018_photos",
     "sdnet2018_split",
     "split_by_group",
@@ -79,22 +77,6 @@ class Patch(NamedTuple):
     label: int  # index into CRACK_CLASSES
     photo: str  # the source photo, for example "deck/7001"
     name: str  # the file's name without its ending, for example "7001-115"
-
-
-def parse_patch(path: PurePath) -> Patch | None:
-    """Read class and source photo from ``.../D/CD/7001-115.jpg``.
-
-    Args:
-        path: of a file in the official or in the Kaggle mirror's layout; a
-            Windows path does as well. Only the last three parts count.
-
-    Returns:
-        What the path says, or None if it is no path of SDNET2018.
-    """
-    if len(path.parts) < 3:
-        return None
-    label = folder_label(*path.parts[-3:-1])
-    return None if label is None else parse_name(path.name, label)
 
 
 def folder_label(surface_folder: str, state_folder: str) -> int | None:
