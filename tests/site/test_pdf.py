@@ -106,7 +106,7 @@ def test_bookmarks_name_every_page(printed):
     names = list(titles(reader.outline))
     for entry in entries:
         assert any(squeezed(entry.title) == squeezed(name) for name in names)
-    assert "Structure: why does a detour let a network grow deep?" in names
+    assert "Structure: why does a shortcut let a network grow deep?" in names
 
 
 def test_folded_parts_are_open_and_nothing_is_cut(printed):
