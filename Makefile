@@ -61,9 +61,11 @@ $(BENCH_VENV)/.installed: $(VENV)/.installed benchmarks/requirements.txt
 
 bench: $(BENCH_VENV)/.installed ## compare the course's speed with its peers'
 	$(BENCH_VENV)/bin/python -m benchmarks --out course_lib/results/bench.csv
+	$(BIN)/python tools/readme.py
 
 notebooks: $(VENV)/.installed ## execute every notebook in place and normalize it
 	$(BIN)/python tools/notebooks.py
+	$(BIN)/python tools/readme.py
 
 handout: $(VENV)/.installed ## write the exercises without solutions into handout/
 	$(BIN)/python tools/handout.py

@@ -1,0 +1,82 @@
+"""What the README says is so: its tables, commands, code, links and picture."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from course_lib import predict
+from course_lib.dimensions import __main__ as dimensions
+from course_lib.trainer import options
+
+ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "THIRD_PARTY.md")
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def load_tool():
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "tools/readme.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
+def code(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def test_the_tables_are_those_of_the_stored_results():
+    tool = load_tool()
+    assert tool.renewed(TEXT) == TEXT, "run: python tools/readme.py"
+    old = TEXT.replace("| MNIST | 50,000 |", "| MNIST | 60,000 |")
+    assert tool.renewed(old) == TEXT != old
+
+
+def test_the_commands_are_understood(capsys):
+    parsers = {
+        "course_lib.train": options.parser("").parse_args,
+        "course_lib.predict": predict._parser().parse_args,
+        "course_lib.dimensions": dimensions.main,
+    }
+    found = [
+        shlex.split(line)
+        for block in code("sh")
+        for line in block.splitlines()
+        if line.startswith("python -m ")
+    ]
+    assert {words[2] for words in found} == set(parsers)
+    for _, _, module, *arguments in found:
+        parsers[module](arguments)
+    assert "= 56" in capsys.readouterr().out
+
+
+def test_the_code_runs(capsys):
+    (block,) = code("python")
+    exec(compile(block, "README.md", "exec"), {})
+    assert re.search(r"^total +11,689,512 ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_every_target_of_make_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    for name in PAGES:
+        asked = re.findall(r"(?:`|^)make ([a-z]+)", (ROOT / name).read_text(), re.M)
+        assert set(asked) <= targets, name
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_and_path_leads_somewhere(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)\)", re.sub(r"``.*?``", "", text))
+    paths = re.findall(r"`((?:\.\w+|[\w]+)/[\w./-]*\.(?:py|md|ipynb))`", text)
+    gone = [path for path in links + paths if not (ROOT / path).exists()]
+    assert gone == []
+
+
+def test_the_picture_is_small_and_described():
+    ((alt, path),) = re.findall(r"!\[(.*?)\]\((.*?)\)", TEXT)
+    assert len(alt) > 100
+    assert (ROOT / path).stat().st_size < 200_000
+    assert Image.open(ROOT / path).width >= 1000
