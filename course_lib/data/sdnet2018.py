@@ -235,7 +235,7 @@ def _read_tree(tree: Path) -> tuple[list[tuple[os.DirEntry, Patch]], list[Skippe
                 if patch is None or not entry.is_file():
                     path = Path(entry.path)
                     skipped.append(Skipped(path, "no file name of SDNET2018"))
-                elif (CRACK_CLASSES[label], patch.name) not in CONTRADICTIONS:
+                elif patch not in CONTRADICTIONS:
                     items.append((entry, patch))
     items.sort(key=lambda item: (item[1].label, item[1].name))
     return items, sorted(skipped)
@@ -250,9 +250,8 @@ def _describe_gaps(patches: list[Patch], tree: Path) -> str:
         if n
     }
     # The contradictory patches are left out of the tree, so of the count as well.
-    for name, patch in CONTRADICTIONS:
-        label = CRACK_CLASSES.index(name)
-        published[f"{name.split()[1]}/{patch.split('-')[0]}", label] -= 1
+    for patch in CONTRADICTIONS:
+        published[patch.photo, patch.label] -= 1
     found = Counter((patch.photo, patch.label) for patch in patches)
     if found == published:
         return ""

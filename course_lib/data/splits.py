@@ -23,7 +23,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from course_lib.classes import CRACK_CLASSES, SURFACES
+from course_lib.classes import SURFACES
 
 __all__ = [
     "CONTRADICTIONS",
@@ -42,31 +42,20 @@ __all__ = [
 SPLITS = ("train", "validation", "test")
 FRACTIONS = (0.7, 0.15, 0.15)
 
-# Byte for byte the same picture, once as cracked and once as not. Nobody knows
-# which label is right, so all four files are left out.
-CONTRADICTIONS = frozenset(
-    {
-        ("cracked deck", "7039-112"),
-        ("uncracked deck", "7039-112_2"),
-        ("cracked wall", "7074-105"),
-        ("uncracked wall", "7074-105_2"),
-    }
-)
-
-# Folders of the published archive and of the Kaggle mirror, lower case.
+# Folders of the published archive and of the Kaggle mirror, lower case, and labels.
 _FOLDERS = {
-    ("d", "ud"): "uncracked deck",
-    ("d", "cd"): "cracked deck",
-    ("p", "up"): "uncracked pavement",
-    ("p", "cp"): "cracked pavement",
-    ("w", "uw"): "uncracked wall",
-    ("w", "cw"): "cracked wall",
-    ("decks", "non-cracked"): "uncracked deck",
-    ("decks", "cracked"): "cracked deck",
-    ("pavements", "non-cracked"): "uncracked pavement",
-    ("pavements", "cracked"): "cracked pavement",
-    ("walls", "non-cracked"): "uncracked wall",
-    ("walls", "cracked"): "cracked wall",
+    ("d", "ud"): 0,
+    ("d", "cd"): 1,
+    ("p", "up"): 2,
+    ("p", "cp"): 3,
+    ("w", "uw"): 4,
+    ("w", "cw"): 5,
+    ("decks", "non-cracked"): 0,
+    ("decks", "cracked"): 1,
+    ("pavements", "non-cracked"): 2,
+    ("pavements", "cracked"): 3,
+    ("walls", "non-cracked"): 4,
+    ("walls", "cracked"): 5,
 }
 _NAME = re.compile(r"(?P<name>(?P<photo>\d+)-\d+(?:_\d+)?)\.jpe?g", re.IGNORECASE)
 
@@ -79,10 +68,21 @@ class Patch(NamedTuple):
     name: str  # the file's name without its ending, for example "7001-115"
 
 
+# Byte for byte the same picture, once as cracked and once as not. Nobody knows
+# which label is right, so all four files are left out.
+CONTRADICTIONS = frozenset(
+    {
+        Patch(1, "deck/7039", "7039-112"),
+        Patch(0, "deck/7039", "7039-112_2"),
+        Patch(5, "wall/7074", "7074-105"),
+        Patch(4, "wall/7074", "7074-105_2"),
+    }
+)
+
+
 def folder_label(surface_folder: str, state_folder: str) -> int | None:
     """The class of the files in, for example, ``D`` / ``CD``; None if it is none."""
-    name = _FOLDERS.get((surface_folder.lower(), state_folder.lower()))
-    return None if name is None else CRACK_CLASSES.index(name)
+    return _FOLDERS.get((surface_folder.lower(), state_folder.lower()))
 
 
 def parse_name(file_name: str, label: int) -> Patch | None:
@@ -241,7 +241,7 @@ def sdnet2018_photos() -> Mapping[str, tuple[int, ...]]:
     photos = {}
     lines = table.read_text(encoding="utf-8").splitlines()
     for row in csv.DictReader(line for line in lines if line[0] != "#"):
-        counts = [0] * len(CRACK_CLASSES)
+        counts = [0] * (2 * len(SURFACES))
         surface = SURFACES.index(row["surface"])
         counts[2 * surface] = int(row["uncracked"])
         counts[2 * surface + 1] = int(row["cracked"])

@@ -260,7 +260,7 @@ def activations() -> dict[str, Any]:
             "place": "crack",
             "branch": "F",
             "part": 1,
-            "answer": "cracked wall",
+            "answer": CRACK_CLASSES[5],
         },
         "limits": {
             "step": {"oneOf": ["photo", "conv1", "maxpool", *UNITS, "avgpool", "fc"]},
