@@ -44,11 +44,10 @@ from course_lib.data import (
 from course_lib.data.splits import sdnet2018_photos, sdnet2018_split
 from course_lib.experiments import photo_leak
 
-FOLDERS = "D/UD D/CD P/UP P/CP W/UW W/CW"
-OFFICIAL = dict(zip(CRACK_CLASSES, FOLDERS.split(), strict=True))
-FOLDERS = """Decks/Non-cracked Decks/Cracked Pavements/Non-cracked Pavements/Cracked
-Walls/Non-cracked Walls/Cracked"""
-KAGGLE = dict(zip(CRACK_CLASSES, FOLDERS.split(), strict=True))
+# The folder of each label.
+OFFICIAL = "D/UD D/CD P/UP P/CP W/UW W/CW".split()  # noqa: SIM905
+KAGGLE = """Decks/Non-cracked Decks/Cracked Pavements/Non-cracked Pavements/Cracked
+Walls/Non-cracked Walls/Cracked""".split()  # noqa: SIM905
 
 
 def jpeg(color) -> bytes:
@@ -57,7 +56,7 @@ def jpeg(color) -> bytes:
     return buffer.getvalue()
 
 
-def make_tree(root: Path, layout: dict, photos_each: int = 12) -> dict[Path, str]:
+def make_tree(root: Path, layout: list, photos_each: int = 12) -> dict[Path, str]:
     """A small SDNET2018: the color of a picture is made from its label."""
     homes = sdnet2018_split(sdnet2018_photos())
     by_surface = {}
@@ -65,10 +64,10 @@ def make_tree(root: Path, layout: dict, photos_each: int = 12) -> dict[Path, str
         surface, number = photo.split("/")
         by_surface.setdefault(surface, []).append(number)
     made = {}
-    for label, name in enumerate(CRACK_CLASSES):
-        folder = root / layout[name]
+    for label, name in enumerate(layout):
+        folder = root / name
         folder.mkdir(parents=True)
-        surface = name.split()[1]
+        surface = data.SURFACES[label // 2]
         for number in by_surface[surface][:photos_each]:
             for patch in (1, 2):
                 path = folder / f"{number}-{patch}.jpg"
@@ -103,7 +102,7 @@ def test_sdnet2018_items_labels_and_splits(tree):
             assert abs(image.getpixel((4, 4))[0] - 40 * label) < 8
             assert part.labels[index] == label
             number = part.paths[index].name.split("-")[0]
-            assert part.photos[index] == f"{CRACK_CLASSES[label].split()[1]}/{number}"
+            assert part.photos[index] == f"{data.SURFACES[label // 2]}/{number}"
         seen += part.paths
     assert sorted(seen) == sorted(made)
     assert len(quiet(root, "train", seed=1)) != len(quiet(root, "train"))
