@@ -29,7 +29,8 @@ def read(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_a_notebook_keeps_the_rules(path):
-    assert problems(read(path), tool.first_cell()) == []
+    found = problems(read(path), tool.first_cell())
+    assert not found, "\n".join(found)
 
 
 def test_most_of_the_output_is_compared():
@@ -164,6 +165,17 @@ def test_another_kernel_is_caught():
     notebook = good()
     notebook["metadata"]["kernelspec"]["name"] = "conda-env"
     assert problems(notebook, "FIRST") != []
+
+
+@pytest.mark.parametrize("first", ["", "import os", tool.FIRST_CELL])
+def test_the_first_cell_is_put_in_and_no_other_lost(first):
+    from nbformat import v4
+
+    cells = [v4.new_markdown_cell("# Title"), v4.new_code_cell(first)]
+    notebook = tool.normalize(v4.new_notebook(cells=[*cells, v4.new_code_cell("1")]))
+    sources = [cell.source for cell in notebook.cells]
+    own = [first] if first == "import os" else []
+    assert sources == ["# Title", tool.first_cell(), *own, "1"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)

@@ -65,6 +65,11 @@ def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 output.get("data", {}).pop(WIDGET, None)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if code:
+        written = code[0].source.strip()
+        if written and not written.startswith(FIRST_CELL.splitlines()[0]):
+            # The author's own: it stays, behind the common one.
+            code.insert(0, nbformat.v4.new_code_cell())
+            notebook.cells.insert(notebook.cells.index(code[1]), code[0])
         code[0].source = first_cell()
         code[0].metadata["tags"] = ["remove-cell"]  # in the book only
     nbformat.validate(notebook)
