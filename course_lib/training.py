@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from course_lib.small_maps import SmallMaps
 
 __all__ = ["Step", "evaluate", "train_one_epoch", "training_steps"]
 
@@ -75,9 +78,10 @@ def training_steps(
     every = 1 if device.type == "cpu" else LOOK_EVERY
     model.train()
     total, images, number = torch.zeros((), device=device), 0, 0
+    maps = _small_maps(model)
     for number, (x, y) in enumerate(loader, start=1):
         x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-        with torch.autocast(device.type, amp, enabled=amp is not None):
+        with torch.autocast(device.type, amp, enabled=amp is not None), maps:
             logits = model(x)
             loss = loss_function(logits, y)
         seen = Step(loss.detach(), (logits.detach().argmax(1) == y).sum(), len(y))
@@ -96,6 +100,11 @@ def training_steps(
             scheduler.step()
         yield seen
     _check_finite(total, images)
+
+
+def _small_maps(model: nn.Module) -> AbstractContextManager:
+    """Nothing for a compiled model, which has chosen its kernels already."""
+    return nullcontext() if hasattr(model, "_orig_mod") else SmallMaps()
 
 
 def _check_finite(total: Tensor, images: int) -> None:

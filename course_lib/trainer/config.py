@@ -203,12 +203,12 @@ def optimizer_for(model: nn.Module, config: TrainerConfig) -> torch.optim.Optimi
         {"params": [p for p in wanted if p.ndim < 2], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    # Fused: one pass over the weights instead of one for each operation.
+    settings = {"lr": config.learning_rate, "fused": True}
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups, lr=config.learning_rate, momentum=config.momentum
-        )
+        return torch.optim.SGD(groups, momentum=config.momentum, **settings)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=config.learning_rate)
+    return kind(groups, **settings)
 
 
 def schedule_for(
