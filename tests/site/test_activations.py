@@ -14,6 +14,7 @@ from test_explorers import PHONE, call, frame, said
 from torch.nn import functional as F
 from visits import settle, visit
 
+from course_lib.classes import CRACK_CLASSES
 from course_lib.data import evaluation_transform
 from course_lib.explorers import ActivationsExplorer
 from course_lib.explorers import page as files
@@ -234,12 +235,13 @@ def test_a_value_is_opened_by_touch_and_keys(browser, book):
 
 
 def test_the_answer_is_made_of_products(browser, book):
-    place = f"{PAGE}#explorer=activations&step=fc&answer=uncracked wall"
+    sound, cracked = CRACK_CLASSES[4:]
+    place = f"{PAGE}#explorer=activations&step=fc&answer={sound}"
     with visit(browser, book.as_uri(), place) as (page, _):
         box = frame(page, "activations")
-        assert "uncracked wall: logit 2.55, probability 1.2" in said(box)
-        box.get_by_role("button", name="cracked wall", exact=True).click()
-        assert "cracked wall: logit 6.97, probability 98.5" in said(box)
+        assert f"{sound}: logit 2.55, probability 1.2" in said(box)
+        box.get_by_role("button", name=cracked, exact=True).click()
+        assert f"{cracked}: logit 6.97, probability 98.5" in said(box)
         assert box.get_by_role("group", name="Place").is_hidden()
         assert box.locator("tbody tr").last.inner_text().split()[0] == "sum"
 
