@@ -10,6 +10,7 @@ from course_lib.dimensions.text import lines, parse_layer
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Print what the arguments ask for; a bad one ends with exit code 2."""
     parser = argparse.ArgumentParser(
         prog="python -m course_lib.dimensions",
         description="Sizes after each layer, with the arithmetic written out.",

@@ -92,7 +92,16 @@ def patches(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def thirds(truth: np.ndarray, photo: np.ndarray, split: str) -> np.ndarray:
-    """The third that each patch is tested in, [N]: a photo's number, or 0, 1, 2."""
+    """The third that each patch is tested in, [N]: a photo's number, or 0, 1, 2.
+
+    Args:
+        truth: 0 or 1 for each patch, int [N].
+        photo: the number of its photo, str [N].
+        split: "photo" or "random"; the random thirds hold equal shares of cracks.
+
+    Raises:
+        ValueError: for any other split.
+    """
     if split == "photo":
         return photo
     if split != "random":

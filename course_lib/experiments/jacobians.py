@@ -136,7 +136,11 @@ def inputs_of(net: nn.Module, names: list[str], x: Tensor) -> dict[str, Tensor]:
 
 
 def middle(maps: Tensor, size: int) -> Tensor:
-    """The middle ``size`` x ``size`` positions of maps [..., H, W]."""
+    """The middle ``size`` x ``size`` positions of maps [..., H, W].
+
+    Raises:
+        ValueError: if the maps are smaller.
+    """
     top, left = ((length - size) // 2 for length in maps.shape[-2:])
     if top < 0 or left < 0:
         raise ValueError(
