@@ -5,6 +5,7 @@ import copy
 import importlib.util
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_labels_are_unique_in_the_book():
         for cell in read(path)["cells"]
         if "label" in cell["metadata"]
     ]
-    assert sorted(labels) == sorted(set(labels))
+    assert [label for label, count in Counter(labels).items() if count > 1] == []
 
 
 def test_every_page_is_in_the_table_of_contents():
