@@ -24,11 +24,13 @@ from course_lib.scene import picture
 __all__ = ["COUNTS", "SyntheticCracks"]
 
 SPLITS = ("train", "validation", "test")
+# A hairline is a thousandth of a photo's side: a small picture cannot show it.
+SMALL = 96
 COUNTS = {"train": 2000, "validation": 500, "test": 500}
 
 
-def _draw(seed: int, split: int, size: int, index: int) -> np.ndarray:
-    return picture((seed, split, index), index % len(CRACK_CLASSES), size)
+def _draw(seed: int, split: int, size: int, clear: bool, index: int) -> np.ndarray:
+    return picture((seed, split, index), index % len(CRACK_CLASSES), size, clear)
 
 
 class SyntheticCracks(Dataset):
@@ -36,8 +38,9 @@ class SyntheticCracks(Dataset):
 
     Items are ``(image, label)``: a PIL RGB image of ``size`` x ``size`` pixels,
     or what ``transform`` makes of it, and an int, an index into ``classes``. A
-    larger size shows the same scenes in more detail. Drawn pictures are kept in
-    memory (12 kB each at 64 px), so that the second epoch costs nothing.
+    larger size shows the same scenes in more detail (for the same ``clear``). Drawn
+    pictures are kept in memory (12 kB each at 64 px), so that the second epoch costs
+    nothing.
 
     Args:
         split: ``"train"``, ``"validation"`` or ``"test"``; no picture is in two.
@@ -45,6 +48,9 @@ class SyntheticCracks(Dataset):
         count: number of pictures; 2,000, 500 and 500 unless told.
         transform: applied to the PIL image on every access.
         seed: 0 to 2**32 - 1; another seed is another data set.
+        clear: True draws cracks wide and dark and walls in color, so that few pixels
+            tell the classes apart; False draws most cracks as hairlines, which the
+            eye can miss. Unless told, pictures below 96 pixels are clear.
 
     Attributes:
         classes: the six names.
@@ -64,6 +70,7 @@ class SyntheticCracks(Dataset):
         *,
         transform: Callable[[Image.Image], Any] | None = None,
         seed: int = 0,
+        clear: bool | None = None,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
@@ -76,6 +83,7 @@ class SyntheticCracks(Dataset):
             raise ValueError(f"seed must lie in 0 ... 2**32 - 1, got {seed}")
         self.split, self.size, self.count = split, int(size), count
         self.transform, self.seed = transform, int(seed)
+        self.clear = size < SMALL if clear is None else bool(clear)
         self.labels = np.arange(count) % len(self.classes)
         self._drawn: dict[int, np.ndarray] = {}
 
@@ -97,11 +105,13 @@ class SyntheticCracks(Dataset):
     def __repr__(self) -> str:
         return (
             f"SyntheticCracks({self.split!r}, size={self.size}, "
-            f"count={self.count}, seed={self.seed})"
+            f"count={self.count}, seed={self.seed}, clear={self.clear})"
         )
 
     def _drawer(self) -> Callable[[int], np.ndarray]:
-        return partial(_draw, self.seed, SPLITS.index(self.split), self.size)
+        return partial(
+            _draw, self.seed, SPLITS.index(self.split), self.size, self.clear
+        )
 
     def arrays(self, workers: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Draw all pictures at once.

@@ -51,7 +51,7 @@ def test_a_picture_depends_on_seed_split_and_index_only():
 @pytest.mark.parametrize("index", range(8))
 def test_a_larger_size_shows_the_same_scene(index):
     def coarse(size):
-        image = SyntheticCracks(size=size, count=8)[index][0]
+        image = SyntheticCracks(size=size, count=8, clear=index < 4)[index][0]
         small = image.convert("L").resize((12, 12), Image.Resampling.BOX)
         return np.asarray(small, float).ravel()
 
@@ -140,30 +140,44 @@ def test_blur_is_a_gaussian_blur():
 THUMBNAILS = Path(__file__).with_name("synthetic_thumbnails.png")
 
 
-def test_pictures_equal_the_stored_ones_within_two_levels():
-    # The first twelve of the validation split at 48 px, in two rows of six.
+@pytest.mark.parametrize("clear", [False, True])
+def test_pictures_equal_the_stored_ones_within_two_levels(clear):
+    # The first twelve of the validation split at 48 px, in two rows of six; below
+    # them the same with clear=True.
     with Image.open(THUMBNAILS) as image:
-        stored = np.asarray(image).astype(int)
-    data = SyntheticCracks("validation", size=48, count=12)
+        stored = np.asarray(image).astype(int)[96 * clear :]
+    data = SyntheticCracks("validation", size=48, count=12, clear=clear)
     for index in range(12):
         row, column = divmod(index, 6)
         tile = stored[48 * row : 48 * (row + 1), 48 * column : 48 * (column + 1)]
         assert np.abs(np.asarray(data[index][0], int) - tile).max() <= 2
 
 
+def test_small_pictures_are_clear_unless_told():
+    assert [SyntheticCracks(size=size).clear for size in (95, 96)] == [True, False]
+    assert not SyntheticCracks(size=32, clear=False).clear
+    for index in range(6):  # concrete and asphalt without a crack are as they were
+        one, other = (
+            SyntheticCracks(size=32, count=6, clear=clear)[index][0]
+            for clear in (False, True)
+        )
+        assert (one.tobytes() == other.tobytes()) == (index in (0, 2))
+
+
+@pytest.mark.parametrize("clear", [False, True])
 @pytest.mark.parametrize("label", range(6))
-def test_a_crack_darkens_a_cracked_picture_and_no_other(label, monkeypatch):
+def test_a_crack_darkens_a_cracked_picture_and_no_other(label, clear, monkeypatch):
     # Draw every picture twice, the second time with cracks left out.
     changed = []
     for index in range(10):
-        whole = scene.picture((index,), label, 64).astype(int)
+        whole = scene.picture((index,), label, 64, clear).astype(int)
         with monkeypatch.context() as patch:
             patch.setattr(scene, "_open", lambda *arguments: None)
-            without = scene.picture((index,), label, 64).astype(int)
+            without = scene.picture((index,), label, 64, clear).astype(int)
         darker = (without - whole).max(2)
         changed.append((darker > 8).sum())
     if label % 2:
-        assert min(changed) >= 8
-        assert np.median(changed) > 40
+        assert min(changed) >= (100 if clear else 8)
+        assert np.median(changed) > (200 if clear else 40)
     else:
         assert max(changed) == 0

@@ -52,12 +52,12 @@ def photo_views(images: Tensor, generator: torch.Generator) -> Tensor:
             for image, way in zip(images, ways)
         ]
     )
-    if x.shape[1] == 3:
-        grey = x.mean(1, keepdim=True)
-        x = grey + (x - grey) * _uniform(x, generator, 0.67, 1.33)
     mean = x.mean((1, 2, 3), keepdim=True)
-    x = mean + (x - mean) * _uniform(x, generator, 0.67, 1.33)
-    return x + _uniform(x, generator, -0.33, 0.33) * x.std()
+    if x.shape[1] == 3:
+        color = _uniform(x, generator, 0.67, 1.33)
+        x = torch.lerp(x.mean(1, keepdim=True), x, color)
+    x = torch.lerp(mean, x, _uniform(x, generator, 0.67, 1.33))
+    return x.add_(_uniform(x, generator, -0.33, 0.33) * x.std())
 
 
 def digit_views(

@@ -119,12 +119,12 @@ RUNS = {
     "synthetic": Run(
         lambda _: [
             tensors(*SyntheticCracks(split, 64, count).arrays(os.cpu_count() or 1))
-            for split, count in zip(SPLITS, (10_800, 600, 1500))
+            for split, count in zip(SPLITS, (12_000, 600, 1500))
         ],
         CRACK_CLASSES,
         {},
         photo_views,
-        {"epochs": 4, "batch_size": 48, "learning_rate": 2e-3},
+        {"epochs": 4, "batch_size": 32, "learning_rate": 2e-3},
     ),
     "metu": Run(
         metu,

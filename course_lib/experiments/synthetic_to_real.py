@@ -147,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
             model.load_state_dict(torch.load(file, weights_only=True))
         else:
             if cracks is None:
-                made = SyntheticCracks("train", WINDOW, PICTURES)
+                made = SyntheticCracks("train", WINDOW, PICTURES, clear=False)
                 cracks = made.arrays(workers=options.threads)
             model = train(*cracks, seed)
             torch.save(model.state_dict(), file)

@@ -19,11 +19,15 @@ from course_lib.scene.textures import TEXTURES, field, grid
 
 __all__ = ["picture", "stages"]
 
+# In clear pictures cracks swallow more light, so that no clutter is as dark.
+DEEPER = 4.0
 # Between stones or bricks a hairline could not be seen: cracks are wider there.
 COARSE = {"deck": 1.0, "pavement": 1.8, "wall": 1.25}
 
 
-def picture(key: tuple[int, ...], label: int, size: int) -> np.ndarray:
+def picture(
+    key: tuple[int, ...], label: int, size: int, clear: bool = False
+) -> np.ndarray:
     """Draw one picture.
 
     Args:
@@ -31,16 +35,17 @@ def picture(key: tuple[int, ...], label: int, size: int) -> np.ndarray:
             the same picture everywhere, up to two grey levels.
         label: 0 to 5, an index into ``CRACK_CLASSES``.
         size: pixels per side, at least 16.
+        clear: a camera that sees no hairline, see :func:`stages`.
 
     Returns:
         uint8 [size, size, 3], RGB.
     """
-    *_, (_, last) = stages(key, label, size)
+    *_, (_, last) = stages(key, label, size, clear)
     return last
 
 
 def stages(
-    key: tuple[int, ...], label: int, size: int
+    key: tuple[int, ...], label: int, size: int, clear: bool = False
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Draw one picture and show it after every step, for looking.
 
@@ -48,6 +53,9 @@ def stages(
         key: as for :func:`picture`.
         label: as for :func:`picture`.
         size: as for :func:`picture`.
+        clear: what can be told apart in few pixels: cracks two pixels wide and
+            more, deep, seldom broken off, and through the middle; walls of brick
+            or of plaster in a strong color, which no concrete has.
 
     Yields:
         ``(name, image)`` five times: ``"surface"``, ``"crack"``, ``"clutter"`` and
@@ -57,7 +65,9 @@ def stages(
     surface, cracked = SURFACES[label // 2], label % 2 == 1
     draws = Draws(*key, label)
     light = draws.uniform(0, 2 * np.pi)
-    albedo, slope = TEXTURES[surface](draws.split(), size, light)
+    painted = clear and surface == "wall"
+    texture = TEXTURES["painted wall" if painted else surface]
+    albedo, slope = texture(draws.split(), size, light)
 
     def lit() -> np.ndarray:
         return albedo * np.clip(1 + slope, 0.25, 1.7)[..., None]
@@ -65,7 +75,7 @@ def stages(
     yield "surface", lit()
     if cracked:
         for _ in range(2 if draws.chance(0.15) else 1):
-            _open(draws.split(), albedo, slope, light, COARSE[surface])
+            _open(draws.split(), albedo, slope, light, COARSE[surface], clear)
     yield "crack", lit()
     litter(draws.split(), surface, albedo, light)
     image = lit()
@@ -76,17 +86,22 @@ def stages(
 
 
 def _open(
-    draws: Draws, albedo: np.ndarray, slope: np.ndarray, light: float, wider: float
+    draws: Draws,
+    albedo: np.ndarray,
+    slope: np.ndarray,
+    light: float,
+    wider: float,
+    clear: bool,
 ) -> None:
     """Let a crack into a surface: dark inside, its rim lit, its banks changed."""
     size = len(albedo)
-    made = crack(draws.split(), size, wider)
+    made = crack(draws.split(), size, wider, clear)
     cover = made.cover
     # Hairlines are shallow: less light is lost in them.
     wide = np.clip(made.width / 0.03, 0, 1)
     deepest = 0.55 + 0.4 * wide
     dark = draws.uniform(0.16 + 0.35 * wide, deepest)
-    dark = 1 - (1 - dark) ** wider
+    dark = 1 - (1 - dark) ** (wider * DEEPER if clear else wider)
     tint = 1 + draws.uniform(-0.06, 0.06, 3)
     toward = np.array([np.cos(light), np.sin(light)])
     rubble = field(draws.split(), size, 3, 60, 0.6)

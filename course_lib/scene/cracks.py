@@ -6,6 +6,7 @@ NumPy only. Widths are full widths as fractions of the picture's side.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,19 @@ from course_lib.scene.strokes import chain, wander, waver
 __all__ = ["Crack", "crack"]
 
 LEVELS = 6  # a crack's path has 2**6 + 1 points
+
+
+class Kind(NamedTuple):
+    """How plainly cracks are to be seen."""
+
+    width: float  # pixels; a narrower crack is drawn so wide
+    tip: float  # pixels, the same where a crack tapers off
+    margin: float  # share of the side; cracks pass through what is inside
+    fading: float  # the most that a crack fades on its way, 0 to 1
+
+
+FAINT = Kind(width=0.9, tip=0.75, margin=0.12, fading=0.9)
+CLEAR = Kind(width=2.2, tip=1.6, margin=0.25, fading=0.4)
 
 
 @dataclass
@@ -30,13 +44,13 @@ class Crack:
     width: float
 
 
-def _ends(draws: Draws, within: bool) -> tuple[np.ndarray, np.ndarray]:
+def _ends(draws: Draws, within: bool, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """Two ends such that a good part of the line between them is in the picture."""
-    anchor = draws.uniform(0.12, 0.88, 2)
+    anchor = draws.uniform(margin, 1 - margin, 2)
     angle = draws.uniform(0, 2 * np.pi)
     direction = np.array([np.cos(angle), np.sin(angle)])
     # Most cracks are longer than the picture; some begin or end inside it.
-    forward, back = draws.uniform(0.15, 0.5, 2)
+    forward, back = draws.uniform(0.03, 0.38, 2) + margin
     forward = forward if draws.chance(0.3) and within else 1.5
     back = back if draws.chance(0.12) and within else 1.5
     return anchor - back * direction, anchor + forward * direction
@@ -57,17 +71,18 @@ def _strength(draws: Draws, path: np.ndarray, fading: float) -> np.ndarray:
     return np.clip(strength + max(0.0, 0.75 - typical), 0, 1)
 
 
-def crack(draws: Draws, size: int, wider: float = 1.0) -> Crack:
+def crack(draws: Draws, size: int, wider: float = 1.0, clear: bool = False) -> Crack:
     """Draw one crack with its branches.
 
     Args:
         draws: source of randomness.
         size: pixels per side.
         wider: factor on the width; coarse surfaces hide fine cracks.
-
-    A crack narrower than 0.9 pixels is drawn with that width, so that it can be
-    seen at every size.
+        clear: at least 2.2 pixels wide, whole, and through the middle; else a crack
+            narrower than 0.9 pixels is drawn with that width, so that something of
+            it is there at every size.
     """
+    kind = CLEAR if clear else FAINT
     # Most are hairlines; the others gape, up to a sixth of the side.
     if draws.chance(0.65):
         width = draws.log_uniform(0.007, 0.018)
@@ -75,8 +90,8 @@ def crack(draws: Draws, size: int, wider: float = 1.0) -> Crack:
         width = draws.log_uniform(0.014, 0.16)
     width *= wider
     thin = width < 0.04
-    width = max(width, 0.9 / size)
-    start, end = _ends(draws, within=thin)
+    width = max(width, kind.width / size)
+    start, end = _ends(draws, thin, kind.margin)
     smooth = draws.uniform(0.55, 0.95)
     bend = draws.uniform(0.04, 0.2)
     path = wander(draws, start, end, LEVELS, bend, smooth)
@@ -84,8 +99,8 @@ def crack(draws: Draws, size: int, wider: float = 1.0) -> Crack:
         if _seen(path).sum() >= 8:
             break
         path = (path + np.linspace(start, end, len(path))) / 2
-    fading = draws.uniform(0, 0.9) if draws.chance(0.6) and thin else 0.0
-    cover = _line(draws, size, path, width, fading)
+    fading = draws.uniform(0, kind.fading) if draws.chance(0.6) and thin else 0.0
+    cover = _line(draws, size, path, width, fading, kind.tip)
     branches = draws.integer(4) if draws.chance(0.5) else 0
     inside = np.flatnonzero(_seen(path))
     for _ in range(branches):
@@ -98,7 +113,9 @@ def crack(draws: Draws, size: int, wider: float = 1.0) -> Crack:
         tip = path[at] + length * np.array([np.cos(angle), np.sin(angle)])
         twig = wander(draws, path[at], tip, LEVELS - 1, bend, smooth)
         thinner = width * draws.uniform(0.35, 0.9)
-        cover = np.maximum(cover, _line(draws, size, twig, thinner, fading, True))
+        cover = np.maximum(
+            cover, _line(draws, size, twig, thinner, fading, kind.tip, True)
+        )
     return Crack(cover, width)
 
 
@@ -108,6 +125,7 @@ def _line(
     path: np.ndarray,
     width: float,
     fading: float,
+    tip_width: float,
     taper: bool = False,
 ) -> np.ndarray:
     count = len(path)
@@ -115,7 +133,7 @@ def _line(
     tip = np.linspace(1, 0, count)
     # A crack ends in a point, but the point stays as dark as a hairline is.
     widths *= np.clip(2.5 * tip, 0.15, 1) if taper else np.clip(10 * tip, 0.15, 1)
-    widths = np.maximum(widths, min(width, 0.75 / size))
+    widths = np.maximum(widths, min(width, tip_width / size))
     strength = _strength(draws, path, fading)
     if taper:
         strength = strength * np.clip(4 * tip, 0, 1)

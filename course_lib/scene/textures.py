@@ -9,8 +9,8 @@ that a larger size shows the same scene in more detail. NumPy only, no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -200,17 +200,32 @@ def _asphalt(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndar
     return albedo, rough * relief(draws, size, light, 6, 70, 1.2)
 
 
-def _plaster(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray]:
+Colors = Sequence[tuple[float, float, float]]
+PALE = (
+    (0.86, 0.83, 0.76),
+    (0.80, 0.70, 0.52),
+    (0.74, 0.60, 0.50),
+    (0.66, 0.74, 0.72),
+    (0.88, 0.88, 0.86),
+    (0.70, 0.66, 0.56),
+    (0.62, 0.68, 0.76),
+)
+# No concrete has one of these, whatever the light.
+STRONG = (
+    (0.84, 0.72, 0.50),
+    (0.78, 0.58, 0.48),
+    (0.62, 0.76, 0.66),
+    (0.58, 0.68, 0.80),
+    (0.82, 0.66, 0.62),
+    (0.88, 0.82, 0.60),
+    (0.72, 0.62, 0.42),
+)
+
+
+def _plaster(
+    draws: Draws, size: int, light: float, paints: Colors
+) -> tuple[np.ndarray, np.ndarray]:
     """A plastered or painted wall: tinted, fine grained, trowelled in arcs."""
-    paints = (
-        (0.86, 0.83, 0.76),
-        (0.80, 0.70, 0.52),
-        (0.74, 0.60, 0.50),
-        (0.66, 0.74, 0.72),
-        (0.88, 0.88, 0.86),
-        (0.70, 0.66, 0.56),
-        (0.62, 0.68, 0.76),
-    )
     base = np.array(paints[draws.integer(len(paints))]) * draws.uniform(0.72, 1.05)
     cloud = field(draws, size, 0.7, 5, 1.6)
     fine = field(draws, size, 16, 140, 0.2)
@@ -260,10 +275,18 @@ def _brick(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarra
     return albedo, slope
 
 
-def _wall(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray]:
-    kind = _brick if draws.chance(0.35) else _plaster
-    return kind(draws, size, light)
+def _wall(
+    draws: Draws, size: int, light: float, paints: Colors = PALE
+) -> tuple[np.ndarray, np.ndarray]:
+    if draws.chance(0.35):
+        return _brick(draws, size, light)
+    return _plaster(draws, size, light, paints)
 
 
 Surface = Callable[[Draws, int, float], tuple[np.ndarray, np.ndarray]]
-TEXTURES: dict[str, Surface] = {"deck": _deck, "pavement": _asphalt, "wall": _wall}
+TEXTURES: dict[str, Surface] = {
+    "deck": _deck,
+    "pavement": _asphalt,
+    "wall": _wall,
+    "painted wall": partial(_wall, paints=STRONG),
+}
