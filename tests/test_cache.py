@@ -93,7 +93,7 @@ def test_is_renewed_when_a_file_changes(photos, tmp_path):
 
 
 def test_sizes_and_names_stand_side_by_side(photos, tmp_path):
-    a, b = build(photos, tmp_path, 8), build(photos, tmp_path, 9)
+    a, b = build(photos, tmp_path, 8), build(photos, tmp_path, 1)
     c = build(photos, tmp_path, 8, name="mine[1]")
     assert len({a.path, b.path, c.path}) == 3
     assert all(x.path.exists() for x in (a, b, c))

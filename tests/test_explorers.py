@@ -95,6 +95,7 @@ def test_values_are_typed_and_checked(name):
     widget = make(name)
     data = page.read_data(name)
     assert widget.state == data["state"]
+    assert set(data["state"]) <= set(widget.keys)  # the kernel and the page share it
     for key, limits in data["limits"].items():
         for wrong in (None, "no such value", [None]):
             with pytest.raises(traitlets.TraitError):

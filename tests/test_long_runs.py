@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import nn
 
@@ -43,6 +44,28 @@ def test_an_unknown_run_is_refused(capsys):
     with pytest.raises(SystemExit):
         headline.main(["--runs", "imagenet"])
     assert "choose from" in capsys.readouterr().err
+
+
+def test_patches_come_with_their_truth_and_their_photo(tmp_path):
+    for label, side in enumerate(("UD", "CD")):
+        folder = tmp_path / "D" / side
+        folder.mkdir(parents=True)
+        for number, photo in enumerate(decks.PHOTOS):
+            for patch in range(1 + label):
+                color = (80 * number, 100 * label, 0)
+                picture = Image.new("RGB", (256, 256), color)
+                picture.save(folder / f"{photo}-{patch + 1}.jpg", quality=95)
+    pictures, truth, photo = decks.patches(tmp_path)
+    assert pictures.shape == (9, decks.SIZE, decks.SIZE, 3)
+    assert truth.tolist() == [0] * 3 + [1] * 6
+    assert photo.tolist() == [*decks.PHOTOS, *np.repeat(decks.PHOTOS, 2)]
+    number = np.array([decks.PHOTOS.index(name) for name in photo])
+    colors = np.stack([80 * number, 100 * truth, 0 * truth], 1)
+    assert np.abs(pictures.mean((1, 2)) - colors).max() < 4
+    for path in (tmp_path / "D" / "CD").glob("7002-*"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"no patch of photo 7002 in .*CD"):
+        decks.patches(tmp_path)
 
 
 TRUTH = np.repeat([0, 1], [90, 30])

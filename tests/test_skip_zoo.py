@@ -38,6 +38,14 @@ def test_pre_activation_adds_the_input_untouched(x):
     assert (unit(x.clone()) < 0).any()  # no ReLU behind the sum
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_head_of_every_net_reads_activated_maps(kind):
+    net, seen = build(kind, seed=0).eval(), []
+    net.avgpool.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    net(torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    assert seen[0].min() == 0 < seen[0].max()
+
+
 def test_the_input_of_a_pre_activated_unit_is_not_changed_in_place(x):
     before = x.clone()
     PreActBlock(8, 8)(x)

@@ -57,7 +57,8 @@ def test_scalars_come_back(tmp_path):
     with TensorBoardLog(tmp_path / "a" / "run") as log:
         for epoch in (1, 2, 3):
             log.epoch(epoch, row(epoch))
-    log.close()  # twice is no error
+    assert log.writer.all_writers is None  # closed; twice is no error
+    log.close()
     seen = read(tmp_path / "a" / "run")
     expected = {"learning_rate", "loss/train", "loss/validation", "seconds"}
     assert set(seen.Tags()["scalars"]) == expected | {"macro_f1/validation"}
