@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 import benchmarks
-from benchmarks import arithmetic, files, growth, inference, training
+from benchmarks import arithmetic, files, growth, inference, site, training
 from benchmarks.racing import Row, Settings, hardware
 
 SUBJECTS: dict[str, Callable[[Settings], Iterator[Row]]] = {
@@ -21,6 +21,7 @@ SUBJECTS: dict[str, Callable[[Settings], Iterator[Row]]] = {
     "files": files.rows,
     "arithmetic": arithmetic.rows,
     "growth": growth.rows,
+    "site": site.rows,
 }
 
 
@@ -63,8 +64,8 @@ def show(row: Row) -> str:
     met = {True: "met", False: "MISSED", None: ""}[row.met]
     return (
         f"{row.value:7.2f}  {spread:12} {row.goal:8} {met:7} {row.measure:18}"
-        f"{row.subject}: {row.case}, against {row.against}"
-    )
+        f"{row.subject}: {row.case}"
+    ) + (f", against {row.against}" if row.against else "")
 
 
 def write(path: Path, rows: list[Row], command: str, notes: list[str]) -> None:

@@ -192,10 +192,8 @@ async function mount(render, name) {
   addEventListener("hashchange", read);
   const named = read();
   if (named) addEventListener("load", show); // what stands above may still have grown
-  if (data.file) {
-    if (!named) await approached(frame);
-    data.more = await load(data.file);
-  }
+  if (!named) await approached(frame); // a page with several is ready sooner
+  if (data.file) data.more = await load(data.file);
   const still = [...frame.childNodes];
   frame.replaceChildren(el);
   try {
@@ -324,7 +322,7 @@ async function render({ model, el }) {
   const group = (name, className, children) => h("div", { class: className, role: "group", "aria-label": name, onkeydown: roving }, children);
 
   const strip = names.map((name) => pick(() => set({ step: name }), name,
-    name === "photo" ? h("img", { src: more.photo, alt: "" }) : canvas(), span(more.steps[name].label)));
+    name === "photo" ? h("img", { src: more.photo, alt: "photo", "aria-hidden": "true" }) : canvas(), span(more.steps[name].label)));
   const slider = h("input", { type: "range", min: 0, max: names.length - 1, "aria-label": "step of the way", oninput: () => set({ step: names[slider.value] }) });
   const marks = more.places.map(([, row, column]) => h("i", { class: "ex-mark", style: `top: ${row / 2.24}%; left: ${column / 2.24}%` }));
   const field = h("i", { class: "ex-field" });

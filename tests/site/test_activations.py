@@ -250,7 +250,7 @@ def test_its_data_wait_until_the_reader_comes(browser, http):
     def asked(trouble):
         return [url for url in trouble.sizes if url.endswith(DATA["file"])]
 
-    with visit(browser, http, PAGE) as (page, trouble):
+    with visit(browser, http, PAGE, look=False) as (page, trouble):
         assert asked(trouble) == []
         frame(page, "activations")
         assert len(asked(trouble)) == 1

@@ -74,7 +74,7 @@ def places(book):
 def frame(page, name):
     """The explorer, alive."""
     box = page.locator(f'.explorer-frame[data-explorer="{name}"]').first
-    box.scroll_into_view_if_needed()  # one of them loads its data only then
+    box.scroll_into_view_if_needed()  # it comes alive only then
     box.locator(".explorer").wait_for()
     return box
 

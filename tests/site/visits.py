@@ -37,8 +37,11 @@ class Trouble:
 
 
 @contextmanager
-def visit(browser, base: str, name: str, **options):
-    """A page of the book at ``base`` and its troubles, with the network cut off."""
+def visit(browser, base: str, name: str, *, look: bool = True, **options):
+    """A page of the book at ``base`` and its troubles, with the network cut off.
+
+    ``look``: scroll to its explorers once, which come alive only then.
+    """
     context = browser.new_context(
         viewport={"width": 1280, "height": 900}, reduced_motion="reduce", **options
     )
@@ -72,21 +75,30 @@ def visit(browser, base: str, name: str, **options):
         ),
     )
     page.goto(f"{base}/{name}", wait_until="load")
-    settle(page)
+    settle(page, look)
     try:
         yield page, trouble
     finally:
         context.close()
 
 
-def settle(page) -> None:
-    """Wait for math, fonts, and book.js after them."""
+def settle(page, look: bool = True) -> None:
+    """Wait for math, fonts, book.js after them, and explorers if they are to be seen."""
     page.evaluate(
-        """async () => {
+        """async (look) => {
             const math = document.querySelector('script[type="text/x-math"]');
             while (math && document.documentElement.dataset.math !== "set")
                 await new Promise(done => setTimeout(done, 20));
             await document.fonts.ready;
+            const frames = [...document.querySelectorAll("[data-explorer]")];
+            if (look && !location.hash) {
+                for (const frame of frames) {
+                    frame.scrollIntoView({behavior: "instant"});
+                    await new Promise(done => setTimeout(done, 100));
+                }
+                if (frames.length) scrollTo({top: 0, behavior: "instant"});
+            }
             await new Promise(done => setTimeout(done, 150));
-        }"""
+        }""",
+        look,
     )
