@@ -83,7 +83,7 @@ def visit(browser, base: str, name: str, *, look: bool = True, **options):
 
 
 def settle(page, look: bool = True) -> None:
-    """Wait for math, fonts, book.js after them, and explorers if they are to be seen."""
+    """Wait for math, fonts, book.js after them, and explorers if they are looked at."""
     page.evaluate(
         """async (look) => {
             const math = document.querySelector('script[type="text/x-math"]');
