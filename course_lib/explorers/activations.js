@@ -192,7 +192,7 @@ async function mount(render, name) {
   addEventListener("hashchange", read);
   const named = read();
   if (named) addEventListener("load", show); // what stands above may still have grown
-  if (!named) await approached(frame); // a page with several is ready sooner
+  if (!named) await approached(frame);
   if (data.file) data.more = await load(data.file);
   const still = [...frame.childNodes];
   frame.replaceChildren(el);

@@ -1,4 +1,4 @@
-"""The roofline of a machine with the layers of a network on it."""
+"""The roofline of a machine with the layers of a network on it, and a corner of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from course_lib.figures import AMBER, BLUE, GREEN, MUTED, ORANGE, PINK
 
-__all__ = ["draw_roofline"]
+__all__ = ["draw_map_speeds", "draw_roofline"]
 
 _COLORS = (BLUE, ORANGE, GREEN, PINK, AMBER)
 
@@ -46,5 +46,27 @@ def draw_roofline(
     ax.set_yscale("log")
     ax.set_xlabel("arithmetic intensity, operations per byte")
     ax.set_ylabel("speed, 10⁹ operations per second")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=10)
+    return figure
+
+
+def draw_map_speeds(speeds: Mapping[str, Mapping[int, float]]) -> Figure:
+    """Draw how fast something is computed, against the size of the map.
+
+    Args:
+        speeds: way → size of the map in pixels per side → operations per second.
+
+    Returns:
+        The figure, 6.2 inches wide.
+    """
+    figure, ax = plt.subplots(figsize=(6.2, 3.2))
+    for (way, at), color, marker in zip(speeds.items(), _COLORS, "os^"):
+        values = np.array(list(at.values())) / 1e9
+        ax.plot(range(len(at)), values, marker=marker, ms=7, color=color, label=way)
+    sizes = next(iter(speeds.values()))
+    ax.set_xticks(range(len(sizes)), [f"{size} × {size}" for size in sizes])
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("map")
+    ax.set_ylabel("10⁹ operations per second")
     figure.legend(loc="outside upper center", ncols=3, fontsize=10)
     return figure
