@@ -1,4 +1,4 @@
-"""The book: how long it takes to build, and until a page of it is ready."""
+"""The project's own time: its tests, the book's build, and until a page is ready."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 from benchmarks.racing import Row, Settings, peer
 
@@ -36,7 +37,8 @@ READY = """async () => {
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """Two builds of a fresh copy, and a chapter's page from the disk for each."""
+    """All tests, two builds of a fresh copy, and a page from the disk per chapter."""
+    yield from tests()
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(copy)], check=True)
@@ -73,6 +75,35 @@ def plain(
         len(values),
         equal,
     )
+
+
+def tests() -> Iterator[Row]:
+    """Every notebook and every unit test, as ``make test`` runs them."""
+    python = ROOT / ".venv" / "bin" / "python"
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [python, "-m", "pytest", "--nbval", "--ignore=tests/site", "-q"]
+        start = time.perf_counter()
+        subprocess.run(
+            [*command, f"--junitxml={report}"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+        seconds = time.perf_counter() - start
+        cells = ElementTree.parse(report).iter("testcase")
+    notebooks: dict[str, float] = {}
+    for cell in cells:
+        name = cell.get("classname", "")
+        if name.endswith(".ipynb"):
+            notebooks[name] = notebooks.get(name, 0.0) + float(cell.get("time", 0))
+    longest = max(notebooks, key=lambda name: notebooks[name])
+    found = f"{len(notebooks)} notebooks and all unit tests pass"
+    case = "every notebook and unit test, two at a time"
+    yield plain("pytest --nbval", case, "seconds", [seconds], "<= 360", found)
+    case = f"the longest notebook, {longest.removesuffix('.ipynb').split('.')[-1]}"
+    values = [notebooks[longest]]
+    yield plain("pytest --nbval", case, "seconds", values, "<= 60", "it passes")
 
 
 def build(copy: Path) -> float:

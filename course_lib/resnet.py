@@ -160,7 +160,7 @@ class ResNet(nn.Module):
         block: ``BasicBlock``, ``Bottleneck`` or ``PlainBlock``.
         layers: units per stage, four positive integers.
         num_classes: outputs of the head, at least 1.
-        in_channels: channels of the input, 3 for color and 1 for grey.
+        in_channels: channels of the input, 3 for color and 1 for gray.
         stem: ``"imagenet"`` is the paper's 7x7 convolution with stride 2 and
             max pooling, ``"small"`` a 3x3 convolution without pooling, for
             images of about 64 px and below.
@@ -192,7 +192,7 @@ class ResNet(nn.Module):
         if in_channels < 1:
             raise ValueError(
                 f"in_channels must be at least 1, got {in_channels}; "
-                "use 3 for color and 1 for grey images"
+                "use 3 for color and 1 for gray images"
             )
         if stem not in ("imagenet", "small"):
             raise ValueError(f'stem must be "imagenet" or "small", got {stem!r}')

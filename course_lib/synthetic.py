@@ -2,7 +2,7 @@
 
 Six balanced classes, ``course_lib.classes.CRACK_CLASSES``. Picture i depends on
 (seed, split, i) and on nothing else: not on the number of pictures, the order of
-access, the platform or the library version (up to two grey levels). The pictures
+access, the platform or the library version (up to two gray levels). The pictures
 are drawn by :mod:`course_lib.scene`, which needs NumPy only.
 """
 

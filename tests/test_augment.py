@@ -24,7 +24,7 @@ def test_generator_decides_everything(views):
 
 
 def test_photo_views_are_the_eight_turns_up_to_light():
-    """Grey pictures: light is affine, so each view correlates 1 with one turn."""
+    """Gray pictures: light is affine, so each view correlates 1 with one turn."""
     image = torch.randn(1, 1, 12, 12, generator=made(0))
     turns = [
         torch.rot90(image.flip(3) if mirror else image, k, (2, 3)).flatten()

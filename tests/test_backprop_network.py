@@ -91,7 +91,7 @@ def test_other_sizes_and_a_batch_of_one(size):
         assert worst(net(18, "imagenet").train(), images, labels) <= 1e-10
 
 
-def test_grey_images_other_modes_and_options():
+def test_gray_images_other_modes_and_options():
     torch.manual_seed(1)
     model = lively(resnet18(in_channels=1, num_classes=5, stem="small")).double()
     images, labels = batch(3, 1, 10, 7)

@@ -402,7 +402,7 @@ def test_the_evaluation_transform_is_torchvisions():
 @pytest.mark.parametrize("make", [evaluation_transform, training_transform])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_transforms_of_grey_and_color(make, mode, channels):
+def test_transforms_of_gray_and_color(make, mode, channels):
     transform = make(20, mean=[0.5] * channels, std=[0.25] * channels)
     image = Image.new(mode, (50, 31), "white")
     for source in (image, v2.functional.to_image(image)):
@@ -430,10 +430,10 @@ def test_the_training_transform_is_random_and_seeded():
 @settings(max_examples=25, deadline=None)
 @given(
     pixels=hnp.arrays(np.uint8, st.tuples(*[st.integers(2, 9)] * 2, st.just(3))),
-    grey=st.booleans(),
+    gray=st.booleans(),
 )
-def test_denormalize_undoes_normalization(pixels, grey):
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if not grey else ((0.3,), (0.2,))
+def test_denormalize_undoes_normalization(pixels, gray):
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if not gray else ((0.3,), (0.2,))
     image = torch.from_numpy(pixels.transpose(2, 0, 1)[: len(mean)].copy())
     x = v2.Normalize(list(mean), list(std))(image.float() / 255)
     back = denormalize(torch.stack([x, x]), mean=mean, std=std)

@@ -343,7 +343,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
 
 def picture() -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (8, 8), "grey").save(buffer, "JPEG")
+    Image.new("RGB", (8, 8), "gray").save(buffer, "JPEG")
     return buffer.getvalue()
 
 

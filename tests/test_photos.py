@@ -82,13 +82,13 @@ def test_broken_exif_costs_the_orientation_only():
     assert pixels(data).shape == RAMP.shape
 
 
-def test_grey_one_bit_and_palette():
-    grey = RAMP[..., 0]
-    expected = np.repeat(grey[..., None], 3, axis=2)
-    np.testing.assert_array_equal(pixels(stored(grey)), expected)
-    bits = pixels(stored(Image.fromarray(grey > 100)))
-    np.testing.assert_array_equal(bits[..., 1], (grey > 100) * np.uint8(255))
-    few = np.array([[200, 10, 30], [0, 80, 250]], np.uint8)[(grey > 100) * 1]
+def test_gray_one_bit_and_palette():
+    gray = RAMP[..., 0]
+    expected = np.repeat(gray[..., None], 3, axis=2)
+    np.testing.assert_array_equal(pixels(stored(gray)), expected)
+    bits = pixels(stored(Image.fromarray(gray > 100)))
+    np.testing.assert_array_equal(bits[..., 1], (gray > 100) * np.uint8(255))
+    few = np.array([[200, 10, 30], [0, 80, 250]], np.uint8)[(gray > 100) * 1]
     palette = Image.fromarray(few).convert("P", palette=Image.Palette.ADAPTIVE)
     np.testing.assert_array_equal(pixels(stored(palette)), few)
     np.testing.assert_array_equal(pixels(stored(palette, "GIF")), few)
@@ -100,10 +100,10 @@ def test_transparency_is_laid_over_white():
     share = alpha / 255.0
     np.testing.assert_allclose(got, RAMP * share + 255 * (1 - share), atol=1.01)
 
-    grey_alpha = Image.fromarray(RAMP[..., 0]).convert("LA")
-    grey_alpha.putalpha(Image.fromarray(alpha[..., 0]))
+    gray_alpha = Image.fromarray(RAMP[..., 0]).convert("LA")
+    gray_alpha.putalpha(Image.fromarray(alpha[..., 0]))
     expected = RAMP[..., :1] * share + 255 * (1 - share)
-    got = pixels(stored(grey_alpha))
+    got = pixels(stored(gray_alpha))
     np.testing.assert_allclose(got, expected.repeat(3, axis=2), atol=1.01)
 
     palette = Image.new("P", (2, 1))
@@ -142,8 +142,8 @@ def test_cmyk_jpeg():
 
 
 def test_lab_and_first_frame_of_an_animation():
-    grey = Image.merge("LAB", [Image.new("L", (4, 4), v) for v in (128, 128, 128)])
-    lab = pixels(stored(grey, "TIFF"))
+    gray = Image.merge("LAB", [Image.new("L", (4, 4), v) for v in (128, 128, 128)])
+    lab = pixels(stored(gray, "TIFF"))
     assert np.ptp(lab.astype(int), axis=2).max() <= 3 and 100 < lab.mean() < 140
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     data = stored(frames[0], "GIF", save_all=True, append_images=frames[1:])

@@ -117,7 +117,7 @@ def test_a_stroke_covers_its_area():
 
 @pytest.mark.parametrize("size", [24, 61, 64])
 def test_jpeg_follows_libjpeg(size):
-    # Grey in, so that libjpeg's rounding of the colors stays out of it.
+    # Gray in, so that libjpeg's rounding of the colors stays out of it.
     picture = scene.picture((7,), 1, size)[..., :1].repeat(3, axis=2)
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=60, subsampling=0)

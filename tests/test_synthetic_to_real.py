@@ -88,16 +88,16 @@ def test_windows_are_standardized_and_every_picture_comes_once():
 
 
 def test_photos_are_paired_with_their_truth(tmp_path):
-    grey = Image.new("RGB", (256, 256), (150, 150, 150))
+    gray = Image.new("RGB", (256, 256), (150, 150, 150))
     for side, patches in (("CD", (1, 2)), ("UD", (3, 4, 5))):
         (tmp_path / "D" / side).mkdir(parents=True)
         for photo in ("7001", "7002", "7003"):
             for patch in patches:
-                grey.save(tmp_path / "D" / side / f"{photo}-{patch}.jpg")
+                gray.save(tmp_path / "D" / side / f"{photo}-{patch}.jpg")
     for side in ("Positive", "Negative"):
         (tmp_path / side).mkdir()
         for number in range(4):
-            grey.save(tmp_path / side / f"{number}.jpg")
+            gray.save(tmp_path / side / f"{number}.jpg")
     sets = list(experiment.real_sets(tmp_path, tmp_path))
     assert [name for name, *_ in sets if name in experiment.TUNED_ON] == list(
         experiment.TUNED_ON

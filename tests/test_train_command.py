@@ -142,7 +142,7 @@ def test_interrupted_it_goes_on_with_its_folder_alone(tmp_path, monkeypatch, cap
     assert reports[0] == reports[1]
 
 
-def test_digits_are_grey_and_have_the_stem_for_small_pictures(tmp_path, monkeypatch):
+def test_digits_are_gray_and_have_the_stem_for_small_pictures(tmp_path, monkeypatch):
     kept = {}
 
     def fit(trainer, training, validation, resume):

@@ -19,7 +19,7 @@ DATA = {
 # Beside them, what ``inference.fast`` chose on the machine of the file.
 CASES = {
     "ResNet-18, 8 × 224 px",
-    "ResNet-18, 8 steps of 32 × 64 px, one validation",
+    "ResNet-18, 64 steps of 32 × 64 px, one validation",
 }
 
 

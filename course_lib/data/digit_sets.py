@@ -20,7 +20,7 @@ class ArrayDataset(Dataset):
     """Pictures in memory, with labels.
 
     Attributes:
-        images: uint8, grey [N, H, W] or color [N, H, W, 3].
+        images: uint8, gray [N, H, W] or color [N, H, W, 3].
         labels: the class of each picture.
         classes: the names of the classes.
         transform: applied to each PIL picture; None leaves it so.
@@ -74,7 +74,7 @@ def digits(
 ) -> ArrayDataset:
     """Real handwritten digits that come with scikit-learn: nothing to download.
 
-    1,797 pictures of 8 × 8 px with 17 grey levels (Alpaydin and Kaynak: Optical
+    1,797 pictures of 8 × 8 px with 17 gray levels (Alpaydin and Kaynak: Optical
     Recognition of Handwritten Digits, UCI repository, 1998), enlarged. The split
     is stratified over the ten digits, 70 : 15 : 15, and fixed. It is not by
     writer: 13 people wrote all of them, and each part has digits of most. So

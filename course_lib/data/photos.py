@@ -59,7 +59,7 @@ def open_photo(
     """Open a photo as an upright RGB picture.
 
     The orientation that a camera notes in EXIF is applied. Transparent parts
-    are laid over white. Grey and palette pictures become RGB; 16 bits per
+    are laid over white. Gray and palette pictures become RGB; 16 bits per
     channel are scaled to 8 by their range (65535 becomes 255), not stretched;
     CMYK is converted without a color profile. Of an animation the first frame
     is taken.
@@ -142,12 +142,12 @@ def _decode(source: Path | BinaryIO, name: str, max_pixels: int) -> Image.Image:
 
 def _to_rgb(image: Image.Image, file_format: str | None) -> Image.Image:
     mode = image.mode
-    # Older Pillow reads 16-bit grey PNG as mode "I".
+    # Older Pillow reads 16-bit gray PNG as mode "I".
     if mode.startswith("I;16") or (mode == "I" and file_format == "PNG"):
-        return _grey(np.asarray(image) / 257)
+        return _gray(np.asarray(image) / 257)
     if mode in ("I", "F"):
         limits = (255, 65535) if mode == "I" else (1, 255, 65535)
-        return _grey(_scale_deep(np.asarray(image, dtype=np.float64), limits))
+        return _gray(_scale_deep(np.asarray(image, dtype=np.float64), limits))
     if mode == "LAB":
         from PIL import ImageCms
 
@@ -167,9 +167,9 @@ def _scale_deep(values: np.ndarray, limits: Sequence[int]) -> np.ndarray:
     return values * (255 / next((limit for limit in limits if top <= limit), top))
 
 
-def _grey(values: np.ndarray) -> Image.Image:
-    grey = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
+def _gray(values: np.ndarray) -> Image.Image:
+    gray = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return Image.fromarray(gray).convert("RGB")
 
 
 def find_photos(folder: Path) -> Iterator[tuple[Path, str | None]]:

@@ -38,7 +38,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def _finish(mean: Sequence[float], std: Sequence[float]) -> list[v2.Transform]:
-    """Picture -> float tensor in [0, 1] -> normalized; grey or RGB by ``mean``."""
+    """Picture -> float tensor in [0, 1] -> normalized; gray or RGB by ``mean``."""
     if len(mean) != len(std) or len(mean) not in (1, 3):
         raise ValueError(
             f"mean and std must both have 1 or 3 numbers, got {len(mean)} and "
@@ -75,7 +75,7 @@ def evaluation_transform(
 
     Args:
         size: side of the result in pixels.
-        mean: per channel, for values in [0, 1]; one number makes grey tensors.
+        mean: per channel, for values in [0, 1]; one number makes gray tensors.
         std: per channel, positive.
 
     Returns:
@@ -114,7 +114,7 @@ def training_transform(
 
     Args:
         size: side of the result in pixels.
-        mean: per channel, for values in [0, 1]; one number makes grey tensors.
+        mean: per channel, for values in [0, 1]; one number makes gray tensors.
         std: per channel, positive.
         scale: least and greatest share of the picture's area.
         flips: mirror left-right and up-down, each for half the pictures. Right
@@ -200,7 +200,7 @@ def channel_statistics(
         Means and standard deviations (dividing by n, not n - 1), each channel.
 
     Raises:
-        ValueError: if the data set is empty or mixes grey and color.
+        ValueError: if the data set is empty or mixes gray and color.
         TypeError: if a picture is not made of bytes.
     """
     count = pictures = 0

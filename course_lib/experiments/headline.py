@@ -68,7 +68,7 @@ def tensors(pictures: np.ndarray, labels: Sequence[int]) -> TensorDataset:
 
 
 def enlarged(data: ArrayDataset, size: int) -> TensorDataset:
-    """Grey digits, resized to ``size`` pixels."""
+    """Gray digits, resized to ``size`` pixels."""
     pictures = [
         np.asarray(
             Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
@@ -124,7 +124,7 @@ RUNS = {
         CRACK_CLASSES,
         {},
         photo_views,
-        {"epochs": 4, "batch_size": 32, "learning_rate": 2e-3},
+        {"epochs": 4, "batch_size": 48, "learning_rate": 2.5e-3},
     ),
     "metu": Run(
         metu,

@@ -39,9 +39,9 @@ def describe_patch(path: Path) -> np.ndarray:
     image = open_photo(path)
     pixels = np.asarray(image, dtype=np.float64) / 255
     light = pixels.mean(axis=2)
-    grey = image.convert("L").resize((128, 128))
+    gray = image.convert("L").resize((128, 128))
     coarse, fine = (
-        np.asarray(grey.filter(ImageFilter.GaussianBlur(radius)), dtype=np.float64)
+        np.asarray(gray.filter(ImageFilter.GaussianBlur(radius)), dtype=np.float64)
         for radius in (8, 1)
     )
     difference = coarse - fine

@@ -6,7 +6,7 @@ counts, and the photo's score is the mean of the four probabilities of "cracked"
 each summed over the three surfaces. Every window is standardized: minus its mean,
 divided by its deviation.
 
-Beside it stands one number without any learning: grey at 128 px, a Gaussian blur of
+Beside it stands one number without any learning: gray at 128 px, a Gaussian blur of
 radius 8 minus one of radius 1, its 99.5th percentile.
 """
 
@@ -81,9 +81,9 @@ def baseline(photos: np.ndarray) -> np.ndarray:
     """The learning-free score of photos uint8 [N, 128, 128, 3], float64 [N]."""
     scores = []
     for photo in photos:
-        grey = Image.fromarray(photo).convert("L")
-        wide = np.asarray(grey.filter(ImageFilter.GaussianBlur(8)), float)
-        fine = np.asarray(grey.filter(ImageFilter.GaussianBlur(1)), float)
+        gray = Image.fromarray(photo).convert("L")
+        wide = np.asarray(gray.filter(ImageFilter.GaussianBlur(8)), float)
+        fine = np.asarray(gray.filter(ImageFilter.GaussianBlur(1)), float)
         scores.append(np.percentile(wide - fine, 99.5))
     return np.array(scores)
 

@@ -95,8 +95,8 @@ class Windows:
         x = torch.rot90(x, turn, (2, 3))
         x = x.flip(3) if flip % 2 else x
         x = x * uniform(0.75, 1.25) + uniform(-0.05, 0.05)
-        grey = x.mean(1, keepdim=True)
-        x = grey + (x - grey) * uniform(0, 1.4)
+        gray = x.mean(1, keepdim=True)
+        x = gray + (x - gray) * uniform(0, 1.4)
         mean = x.mean((1, 2, 3), keepdim=True)
         return mean + (x - mean) * uniform(0.5, 1.3)
 

@@ -123,7 +123,7 @@ def draw_pairs(
 
 
 def draw_within(images: np.ndarray) -> Figure:
-    """Draw the grey levels of single pictures beside those of all of them.
+    """Draw the gray levels of single pictures beside those of all of them.
 
     Args:
         images: uint8 [N, H, W, 3]; the first four are drawn singly.
@@ -133,10 +133,10 @@ def draw_within(images: np.ndarray) -> Figure:
     """
     figure, ax = plt.subplots(figsize=(6.0, 2.8))
     edges = np.linspace(0, 1, 65)
-    grey = images.astype(np.float32).mean(axis=3) / 255
+    gray = images.astype(np.float32).mean(axis=3) / 255
     for index in range(4):
         ax.hist(
-            grey[index].ravel(),
+            gray[index].ravel(),
             edges,
             density=True,
             histtype="step",
@@ -145,7 +145,7 @@ def draw_within(images: np.ndarray) -> Figure:
             label="one picture (four of them)" if index == 0 else None,
         )
     ax.hist(
-        grey.ravel(),
+        gray.ravel(),
         edges,
         density=True,
         histtype="step",
@@ -153,7 +153,7 @@ def draw_within(images: np.ndarray) -> Figure:
         linewidth=2.4,
         label=f"all {len(images)} pictures",
     )
-    ax.set_xlabel("grey level, 0 is black and 1 is white")
+    ax.set_xlabel("gray level, 0 is black and 1 is white")
     ax.set_ylabel("density")
     ax.set_xlim(0, 1)
     figure.legend(loc="outside upper left", ncols=2)

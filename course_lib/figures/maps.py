@@ -75,7 +75,7 @@ def maps_to_scale(maps: Mapping[str, Tensor], cmap: str = "magma") -> Figure:
 
     Args:
         maps: title → float tensor [H, W] on any device, drawn from left to
-            right. The first is drawn in grey: it is the photograph.
+            right. The first is drawn in gray: it is the photograph.
         cmap: name of a matplotlib color map for the others.
 
     Raises:

@@ -121,7 +121,7 @@ def draw_verdicts(photo: Tensor, scores: Mapping[str, Tensor]) -> Figure:
         )
     use_style()
     picture = photo.detach().float().cpu().permute(1, 2, 0).numpy()
-    grey = picture.mean(axis=2)
+    gray = picture.mean(axis=2)
     maps = {title: v.detach().float().cpu() for title, v in scores.items()}
     high = max(float(v.abs().max()) for v in maps.values()) or 1.0
     figure, all_axes = plt.subplots(
@@ -133,9 +133,9 @@ def draw_verdicts(photo: Tensor, scores: Mapping[str, Tensor]) -> Figure:
         axes.spines[:].set_visible(False)
     all_axes[0].imshow(picture)
     all_axes[0].set_title("photo")
-    height, width = grey.shape
+    height, width = gray.shape
     for axes, (title, values) in zip(all_axes[1:], maps.items()):
-        axes.imshow(0.35 + 0.65 * grey, cmap="gray", vmin=0, vmax=1)
+        axes.imshow(0.35 + 0.65 * gray, cmap="gray", vmin=0, vmax=1)
         box = (-0.5, width - 0.5, height - 0.5, -0.5)
         axes.imshow(values.numpy(), cmap=SIGNED, vmin=-high, vmax=high, alpha=0.62,
                     extent=box)  # fmt: skip

@@ -149,8 +149,9 @@ class Tracer(TorchFunctionMode):
 
     def keep(self, tensor: Tensor) -> Tensor:
         """Called by autograd with each tensor that it saves."""
-        if block(tensor) not in self.blocks:
-            self.blocks[block(tensor)] = tensor
+        place = block(tensor)
+        if place not in self.blocks:
+            self.blocks[place] = tensor
             self.kept += tensor.untyped_storage().nbytes()
         return tensor
 

@@ -32,7 +32,7 @@ def picture(
 
     Args:
         key: integers that name the picture; the same key, label and size give
-            the same picture everywhere, up to two grey levels.
+            the same picture everywhere, up to two gray levels.
         label: 0 to 5, an index into ``CRACK_CLASSES``.
         size: pixels per side, at least 16.
         clear: a camera that sees no hairline, see :func:`stages`.
@@ -151,9 +151,9 @@ def _photograph(draws: Draws, image: np.ndarray) -> np.ndarray:
     # so that only the camera's contrast curve remains.
     image = np.clip(image, 0.004, 1) ** draws.uniform(0.85, 1.2)
     image = blur(image, draws.uniform(0.25, 0.85))
-    grey = draws.split().normal((size, size, 1)) * draws.uniform(0, 0.012)
+    gray = draws.split().normal((size, size, 1)) * draws.uniform(0, 0.012)
     color = draws.split().normal((size, size, 3)) * draws.uniform(0, 0.006)
-    levels = 255 * (image + grey + color)
+    levels = 255 * (image + gray + color)
     if draws.chance(0.8):
         levels = jpeg(levels, draws.uniform(45, 96))
     return np.clip(np.floor(levels + 0.5), 0, 255).astype(np.uint8)

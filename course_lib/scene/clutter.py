@@ -208,7 +208,7 @@ def grass(draws: Draws, albedo: np.ndarray, light: float) -> None:
 
 
 def paint(draws: Draws, albedo: np.ndarray, light: float) -> None:
-    """The edge of a painted band, worn: white, yellow or grey."""
+    """The edge of a painted band, worn: white, yellow or gray."""
     size = len(albedo)
     x, y = grid(size)
     angle, offset = draws.uniform(0, 2 * np.pi), draws.uniform(-0.3, 0.3)

@@ -28,7 +28,7 @@ class Kind(NamedTuple):
 
 
 FAINT = Kind(width=0.9, tip=0.75, margin=0.12, fading=0.9)
-CLEAR = Kind(width=2.2, tip=1.6, margin=0.25, fading=0.4)
+CLEAR = Kind(width=2.6, tip=1.8, margin=0.25, fading=0.3)
 
 
 @dataclass
@@ -78,7 +78,7 @@ def crack(draws: Draws, size: int, wider: float = 1.0, clear: bool = False) -> C
         draws: source of randomness.
         size: pixels per side.
         wider: factor on the width; coarse surfaces hide fine cracks.
-        clear: at least 2.2 pixels wide, whole, and through the middle; else a crack
+        clear: at least 2.6 pixels wide, whole, and through the middle; else a crack
             narrower than 0.9 pixels is drawn with that width, so that something of
             it is there at every size.
     """

@@ -180,7 +180,7 @@ def _deck(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray
 
 
 def _asphalt(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray]:
-    """Asphalt: stones of many greys in a dark binder."""
+    """Asphalt: stones of many grays in a dark binder."""
     edge, tone = cells(draws, size, 9 + draws.integer(22))
     base = draws.uniform(0.26, 0.5)
     spread = draws.uniform(0.1, 0.32)

@@ -55,7 +55,7 @@ class ByteImages(Dataset):
     of :class:`course_lib.trainer.Trainer`.
 
     Args:
-        images: uint8 [N, H, W] (grey) or [N, H, W, 3].
+        images: uint8 [N, H, W] (gray) or [N, H, W, 3].
         labels: N class numbers.
         chosen: the indices of the pictures to use; all unless given.
 
