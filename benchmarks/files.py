@@ -30,24 +30,27 @@ from course_lib.synthetic import SyntheticCracks
 from course_lib.trainer import Trainer, TrainerConfig
 from course_lib.trainer.sources import _folder, _Keeper
 
-SIZE, RESIZE, PIXELS = 64, 73, 256  # the network's, the cache's, the files'
+SIZE, RESIZE = 64, 73  # pixels that the network sees, and that the cache keeps
+PIXELS = 256, 1024  # of the files: patches as SDNET2018's, and small photos
 COUNTS = {"train": 480, "val": 96, "test": 12}
 EPOCHS, BATCH, WORKERS = 3, 32, 2
 SAMPLE = 24  # pictures that are compared before
 NUMBERS = {"size": SIZE, "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
+BICUBIC = Image.Resampling.BICUBIC
 Times = tuple[float, float]  # seconds: first epoch with all before it; later ones
 
 
-def make_files(root: Path) -> None:
-    """JPEG files of 256 px, as SDNET2018's, in train/, val/ and test/."""
+def make_files(root: Path, pixels: int) -> None:
+    """JPEG files in train/, val/ and test/; larger ones than 256 px are enlarged."""
     names = {"train": "train", "val": "validation", "test": "test"}
     for part, count in COUNTS.items():
-        data = SyntheticCracks(names[part], PIXELS, count)
+        data = SyntheticCracks(names[part], PIXELS[0], count)
         images, labels = data.arrays(workers=2)
         for number, (image, label) in enumerate(zip(images, labels)):
             folder = root / part / CRACK_CLASSES[label]
             folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(folder / f"{number:05}.jpg", quality=92)
+            photo = Image.fromarray(image).resize((pixels, pixels), BICUBIC)
+            photo.save(folder / f"{number:05}.jpg", quality=92)
 
 
 def ours(root: Path, cache: Path, start: dict[str, Tensor]) -> Times:
@@ -190,6 +193,12 @@ def same_pictures(root: Path, start: dict[str, Tensor]) -> str:
 
 
 def rows(settings: Settings) -> Iterator[Row]:
+    """Small files and large ones."""
+    for pixels in PIXELS:
+        yield from runs(settings, pixels)
+
+
+def runs(settings: Settings, pixels: int) -> Iterator[Row]:
     """Whole runs, and the first and the later epochs apart."""
     torch.manual_seed(settings.seed)
     start = resnet18(num_classes=len(CRACK_CLASSES)).state_dict()
@@ -200,7 +209,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         root = Path(folder) / "photos"
-        make_files(root)
+        make_files(root, pixels)
         equal = same_pictures(root, start)
         draw = random.Random(settings.seed)
         for number in range(-1, 5):
@@ -212,7 +221,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     against = {"torchvision": "ImageFolder and DataLoader, plain loop"}
     if peer("lightning"):
         against["lightning"] = f"{peer('lightning')} on the same loaders"
-    case = f"ResNet-18, {COUNTS['train']} JPEG files of {PIXELS} px, {SIZE} px, "
+    case = f"ResNet-18, {COUNTS['train']} JPEG files of {pixels} px, {SIZE} px, "
     views = {
         f"{EPOCHS} epochs with the cache's building": sum,
         "first epoch with the cache's building": lambda t: t[0],

@@ -78,7 +78,7 @@ def training_steps(
     every = 1 if device.type == "cpu" else LOOK_EVERY
     model.train()
     total, images, number = torch.zeros((), device=device), 0, 0
-    maps = _small_maps(model)
+    maps = _small_maps(model, device, amp)
     for number, (x, y) in enumerate(loader, start=1):
         x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
         with torch.autocast(device.type, amp, enabled=amp is not None), maps:
@@ -102,9 +102,12 @@ def training_steps(
     _check_finite(total, images)
 
 
-def _small_maps(model: nn.Module) -> AbstractContextManager:
-    """Nothing for a compiled model, which has chosen its kernels already."""
-    return nullcontext() if hasattr(model, "_orig_mod") else SmallMaps()
+def _small_maps(
+    model: nn.Module, device: torch.device, amp: torch.dtype | None
+) -> AbstractContextManager:
+    """Where it helps, and not for a compiled model, which has chosen its kernels."""
+    helps = device.type == "cpu" and amp is torch.bfloat16
+    return SmallMaps() if helps and not hasattr(model, "_orig_mod") else nullcontext()
 
 
 def _check_finite(total: Tensor, images: int) -> None:
