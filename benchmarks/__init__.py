@@ -7,6 +7,6 @@
 Both sides get the same inputs, first have to give the same result, are warmed up, and
 then run in random order, at least five rounds. The ratio is the median over the
 rounds, with the quartiles beside it. Peers that are not installed are left out with a
-line that says so; ``benchmarks/requirements.txt`` names them. ``site``, the tests and
-the book, has one side: seconds.
+line that says so; ``benchmarks/requirements.txt`` names them. ``site`` (the book)
+and ``tests`` have one side: seconds.
 """

@@ -22,6 +22,7 @@ SUBJECTS: dict[str, Callable[[Settings], Iterator[Row]]] = {
     "arithmetic": arithmetic.rows,
     "growth": growth.rows,
     "site": site.rows,
+    "tests": site.tests,
 }
 
 
