@@ -83,12 +83,10 @@ def tests(settings: Settings) -> Iterator[Row]:
         report = Path(folder) / "report.xml"
         command = [python, "-m", "pytest", "--nbval", "--ignore=tests/site", "-q"]
         start = time.perf_counter()
-        subprocess.run(
-            [*command, f"--junitxml={report}"],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-        )
+        command.append(f"--junitxml={report}")
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stdout[-2000:])
         seconds = time.perf_counter() - start
         cells = ElementTree.parse(report).iter("testcase")
     notebooks: dict[str, float] = {}

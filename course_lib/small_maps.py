@@ -3,9 +3,9 @@
 In bfloat16 on a CPU, oneDNN's weight gradient keeps up with its forward pass on large
 maps and falls far behind on small ones: it walks over positions, and a map of 2 x 2
 has few. The same sum is one product of two matrices, whose inner dimension is batch
-times positions (Chellapilla et al. 2006, section 3.1), and matrix products are fast
-at any shape. It costs a copy of the input for each position of the kernel, so it pays
-only where maps are small. ``chapters/code/speed`` measures both.
+times positions (unrolled convolution, Chellapilla et al. 2006), and such products are
+fast at any shape. It costs a copy of the input for each position of the kernel, so it
+pays only where maps are small. ``chapters/code/speed`` measures both.
 """
 
 from __future__ import annotations
