@@ -25,6 +25,7 @@ from benchmarks.racing import row as make_row
 from course_lib.classes import CRACK_CLASSES
 from course_lib.data import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.data.augment import photo_views
+from course_lib.memory import keep_freed_memory
 from course_lib.resnet import resnet18
 from course_lib.synthetic import SyntheticCracks
 from course_lib.trainer import Trainer, TrainerConfig
@@ -33,7 +34,7 @@ from course_lib.trainer.sources import _folder, _Keeper
 SIZE, RESIZE = 64, 73  # pixels that the network sees, and that the cache keeps
 PIXELS = 256, 1024  # of the files: patches as SDNET2018's, and small photos
 COUNTS = {"train": 480, "val": 96, "test": 12}
-EPOCHS, BATCH, WORKERS = 3, 32, 2
+EPOCHS, BATCH, WORKERS = 3, 64, 2
 SAMPLE = 24  # pictures that are compared before
 NUMBERS = {"size": SIZE, "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
 BICUBIC = Image.Resampling.BICUBIC
@@ -101,6 +102,7 @@ def network(start: dict[str, Tensor]) -> nn.Module:
 
 def plain(root: Path, cache: Path, start: dict[str, Tensor]) -> Times:
     """The loop of the tutorials."""
+    keep_freed_memory(False)  # as where the course's package is not used
     began = time.perf_counter()
     train, val = usual(root / "train", True), usual(root / "val", False)
     model = network(start)
@@ -142,6 +144,7 @@ def with_lightning(root: Path, cache: Path, start: dict[str, Tensor]) -> Times:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.AdamW(self.parameters(), lr=2e-3, weight_decay=0.05)
 
+    keep_freed_memory(False)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     began = time.perf_counter()
     train, val = usual(root / "train", True), usual(root / "val", False)

@@ -11,10 +11,12 @@ from torch.utils.data import TensorDataset
 
 from benchmarks.pictures import pair, pictures
 from benchmarks.racing import Row, Settings, peer, race, row
+from course_lib.memory import keep_freed_memory
+from course_lib.precision import precision_type
 from course_lib.small_maps import SmallMaps
 from course_lib.trainer import Trainer, TrainerConfig
 from course_lib.trainer.batches import Plan
-from course_lib.trainer.config import optimizer_for, precision_type, schedule_for
+from course_lib.trainer.optimizers import optimizer_for, schedule_for
 from course_lib.training import evaluate, training_steps
 
 CPU = torch.device("cpu")
@@ -33,6 +35,7 @@ def plain_step(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
     optimizer = torch.optim.AdamW(model.train().parameters(), lr=1e-5)
 
     def run() -> Tensor:
+        keep_freed_memory(False)  # as where the course's package is not used
         optimizer.zero_grad()
         loss = loss_of(model(x), y)
         loss.backward()

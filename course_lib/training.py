@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from course_lib.memory import keep_freed_memory
 from course_lib.small_maps import SmallMaps
 
 __all__ = ["Step", "evaluate", "train_one_epoch", "training_steps"]
@@ -76,6 +77,8 @@ def training_steps(
     device = _device(model)
     scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
     every = 1 if device.type == "cpu" else LOOK_EVERY
+    if device.type == "cpu":
+        keep_freed_memory()
     model.train()
     total, images, number = torch.zeros((), device=device), 0, 0
     maps = _small_maps(model, device, amp)

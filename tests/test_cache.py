@@ -56,6 +56,15 @@ def test_holds_what_decoding_gives(photos, tmp_path):
     assert re.fullmatch(r"crackfolder-16px-[0-9a-f]{16}\.npy", made.path.name)
 
 
+def test_threads_keep_the_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "_BLOCK", 4)  # so that 11 photos are 3 blocks
+    photos = CrackFolder(make_photos(tmp_path / "photos", 11))
+    made = build(photos, tmp_path / "cache")
+    for image, (photo, _) in zip(made.images, photos, strict=True):
+        fit = ImageOps.fit(photo, (16, 16), Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(image, np.asarray(fit))
+
+
 def test_decodes_once(photos, tmp_path, monkeypatch):
     first = build(photos, tmp_path)
     before = first.path.stat()

@@ -18,7 +18,8 @@ PACKAGE = "course_lib"
 # From the bottom up. A part (a module or a folder of course_lib) imports parts of the
 # lines above its own, never of its own line: then parts of a line stand side by side.
 LAYERS = {
-    "words, formulas, tables": "classes dimensions report results small_maps",
+    "words, formulas, tables": "classes dimensions memory precision report results"
+    " small_maps",
     "parts": "data ledger resnet scene training",
     "what they make": "backprop inspection synthetic weights",
     "drawings": "figures",

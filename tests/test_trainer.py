@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
+from course_lib import precision
 from course_lib.data.balance import class_weights
-from course_lib.trainer import ByteImages, History, Trainer, TrainerConfig
-from course_lib.trainer import config as settings_of
+from course_lib.trainer import ByteImages, History, Trainer, TrainerConfig, batches
 from course_lib.trainer.batches import Plan, derive
 from course_lib.trainer.inputs import Inputs
+from course_lib.trainer.optimizers import optimizer_for
 from course_lib.trainer.progress import Progress
 from course_lib.training import training_steps
 
@@ -206,6 +207,21 @@ def test_the_number_of_workers_changes_nothing():
     assert not same(alone.model, fit(net(dropout=0.5), seed=1, **changes).model)
 
 
+@pytest.mark.parametrize(
+    ("train", "expected"), [(data(), 0), (Noisy(data()), 2)], ids=["ready", "made"]
+)
+def test_on_the_cpu_workers_only_make_what_is_not_ready(monkeypatch, train, expected):
+    asked, load = [], batches.load
+
+    def note(data, order, workers, pin):
+        asked.append((len(data), workers))
+        return load(data, order, 0, pin)
+
+    monkeypatch.setattr(batches, "load", note)
+    fit(net(), train=train, workers=2, epochs=1)
+    assert asked == [(22, expected), (9, 0)]
+
+
 def test_augmentation_and_dropout_differ_between_batches_and_epochs():
     drawn = []
 
@@ -329,28 +345,57 @@ def test_larger_pictures_are_cut_at_random_in_training_and_in_the_middle_else():
         inputs(picture[:, :, :5], label)
 
 
+# --------------------------------------------------------------------- optimizers
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_weights_of_any_layout_are_updated_alike_and_without_a_copy(kind):
+    """Against torch's own unfused loop on weights in the usual order."""
+    config = TrainerConfig(optimizer=kind, learning_rate=0.01, weight_decay=0.1)
+    model = nn.Sequential(nn.Conv2d(5, 7, 3), nn.Conv2d(7, 4, 1), nn.Linear(3, 2))
+    twin = copy.deepcopy(model)
+    model = model.to(memory_format=torch.channels_last)
+    ours = optimizer_for(model, config)
+    groups = [
+        {"params": [p for p in twin.parameters() if p.ndim > 1], "weight_decay": 0.1},
+        {"params": [p for p in twin.parameters() if p.ndim < 2], "weight_decay": 0},
+    ]
+    theirs = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[kind](groups, 0.01)
+    for _ in range(3):
+        for p, q in zip(model.parameters(), twin.parameters()):
+            q.grad = torch.randn(q.shape)
+            p.grad = torch.empty_like(p).copy_(q.grad)
+        with torch.profiler.profile() as seen:
+            ours.step()
+        theirs.step()
+    for p, q in zip(model.parameters(), twin.parameters()):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7, check_stride=False)
+        assert ours.state[p]["exp_avg"].shape == p.shape
+    assert "aten::clone" not in {event.key for event in seen.key_averages()}
+
+
 # ---------------------------------------------------------------------- precision
 
 
 def test_auto_takes_bf16_where_the_hardware_has_it(monkeypatch):
     cpu = torch.device("cpu")
     for native, expected in ((True, torch.bfloat16), (False, None)):
-        monkeypatch.setattr(settings_of, "native_bf16", lambda device, n=native: n)
-        assert settings_of.precision_type("auto", cpu) is expected
-    assert settings_of.precision_type("fp32", cpu) is None
-    assert settings_of.precision_type("bf16", cpu) is torch.bfloat16
+        monkeypatch.setattr(precision, "native_bf16", lambda device, n=native: n)
+        assert precision.precision_type("auto", cpu) is expected
+    assert precision.precision_type("fp32", cpu) is None
+    assert precision.precision_type("bf16", cpu) is torch.bfloat16
     monkeypatch.undo()
     for capability, expected in (((7, 5), False), ((8, 0), True), ((9, 0), True)):
         monkeypatch.setattr(
             torch.cuda, "get_device_capability", lambda device, c=capability: c
         )
-        assert settings_of.native_bf16(torch.device("cuda")) is expected
+        assert precision.native_bf16(torch.device("cuda")) is expected
     for amx, avx, expected in ((0, 0, False), (1, 0, True), (0, 1, True)):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda a=amx: a, False)
         monkeypatch.setattr(
             torch.cpu, "_is_avx512_bf16_supported", lambda a=avx: a, False
         )
-        assert settings_of.native_bf16(cpu) is expected
+        assert precision.native_bf16(cpu) is expected
 
 
 def test_bf16_and_channels_last_change_rounding_only():

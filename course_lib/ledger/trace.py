@@ -69,8 +69,11 @@ class Tracer(TorchFunctionMode):
         }
         if self.train is not None:
             state["training"] = self.train
-        state["_compiled_call_impl"] = None  # a compiled forward would really run
-        state["forward"] = self.watch(module, copy, name, rule)
+        # Where torch keeps a compiled forward: it would really run, and what stands
+        # there is called without a look for hooks.
+        state["_compiled_call_impl"] = state["forward"] = self.watch(
+            module, copy, name, rule
+        )
         return copy
 
     def watch(
@@ -165,8 +168,8 @@ class Tracer(TorchFunctionMode):
     ) -> None:
         inputs, outputs = tensors(args), tensors(out)
         x, y = inputs[0], outputs[0]
-        old = {block(tensor) for tensor in inputs}
-        new = [p for p in own if id(p) not in self.counted]
+        old = [block(tensor) for tensor in inputs]
+        new = [p for p in own if id(p) not in self.counted] if own else ()
         self.counted.update(map(id, new))
         fields = [getattr(tensor, "field", None) for tensor in inputs]
         field = field_after(layer, fields, x.shape, y.shape)

@@ -7,10 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-import torch
-from torch import nn
-
-__all__ = ["TrainerConfig", "native_bf16", "precision_type"]
+__all__ = ["TrainerConfig"]
 
 # Where the training goes on may differ from where it began, not what it computes.
 _FREE = frozenset({"workers", "progress", "log_dir", "checkpoint_dir"})
@@ -44,7 +41,8 @@ class TrainerConfig:
         seed: decides the order of the data, the augmentation and dropout. (The
             first weights are the model's own: seed before you build it.)
         workers: processes that prepare batches; 0 does it between steps. The
-            number changes nothing in the result.
+            number changes nothing in the result. On the CPU, tensors and
+            ``ByteImages`` are ready as they are and need none.
         progress: show how far the training is.
         log_dir: folder for TensorBoard; None writes none.
         checkpoint_dir: folder for checkpoints and ``history.csv``; None writes none.
@@ -153,73 +151,3 @@ _RULES: tuple[_Rule, ...] = (
     ("workers", "a whole number from 0 up", lambda v: _whole(v) and v >= 0),
     ("progress", "True or False", lambda v: isinstance(v, bool)),
 )
-
-
-def native_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 in hardware, so that it pays.
-
-    GPUs do from compute capability 8.0 on (Ampere), x86 processors with AVX512-BF16
-    or AMX. Others emulate it, which is slower than float32.
-    """
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type != "cpu":
-        return False
-    # Private names until torch 2.11; an absent one counts as "no".
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in names)
-
-
-def precision_type(precision: str, device: torch.device) -> torch.dtype | None:
-    """The type for autocast; None computes in the model's own.
-
-    Raises:
-        ValueError: for fp16 on anything but a CUDA device.
-    """
-    if precision == "auto":
-        return torch.bfloat16 if native_bf16(device) else None
-    if precision == "fp16" and device.type != "cuda":
-        raise ValueError(
-            f'precision must not be "fp16" on {device.type}: its range needs a '
-            'gradient scaler and a CUDA GPU; use "auto"'
-        )
-    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-
-
-def optimizer_for(model: nn.Module, config: TrainerConfig) -> torch.optim.Optimizer:
-    """The optimizer, with weight decay on matrices and kernels only.
-
-    To shrink γ, β or a bias does not make the function simpler; He et al. (2019,
-    section 3.1) leave them out as well.
-    """
-    wanted = [p for p in model.parameters() if p.requires_grad]
-    if not wanted:
-        raise ValueError("the model has no parameter that requires a gradient")
-    groups = [
-        {
-            "params": [p for p in wanted if p.ndim >= 2],
-            "weight_decay": config.weight_decay,
-        },
-        {"params": [p for p in wanted if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    # Fused: one pass over the weights instead of one for each operation.
-    settings = {"lr": config.learning_rate, "fused": True}
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=config.momentum, **settings)
-    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, **settings)
-
-
-def schedule_for(
-    optimizer: torch.optim.Optimizer, config: TrainerConfig, steps: int
-) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear warm-up, then half a cosine down to 0, over ``steps`` steps."""
-    rising = round(config.warmup * steps)
-
-    def share(step: int) -> float:  # of the highest rate, for step 0, 1, ...
-        if step < rising:
-            return (step + 1) / (rising + 1)
-        return 0.5 + 0.5 * math.cos(math.pi * (step - rising) / max(1, steps - rising))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)

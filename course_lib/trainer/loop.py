@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
+from course_lib.precision import precision_type
 from course_lib.report import Report, report
 from course_lib.trainer import batches, distributed
 from course_lib.trainer.checkpoints import CheckpointError, Folder
-from course_lib.trainer.config import TrainerConfig, precision_type
+from course_lib.trainer.config import TrainerConfig
 from course_lib.trainer.history import History
 from course_lib.trainer.inputs import (
     Augment,
@@ -302,8 +304,12 @@ class Trainer:
         )
 
     def _load(self, data: Any, order: Any) -> Any:
-        pin = self.device.type == "cuda"
-        return batches.load(data, order, self.config.workers, pin)
+        kind, workers = self.device.type, self.config.workers
+        # Where network and workers share the processors, one that only hands on what
+        # is ready takes more time than it saves.
+        if kind == "cpu" and isinstance(data, TensorDataset | batches.ByteImages):
+            workers = 0
+        return batches.load(data, order, workers, pin=kind == "cuda")
 
     def _open_log(self, train: Any) -> Log:
         log_dir = self.config.log_dir if self.me.writes else None

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.trainer.checkpoints import CheckpointError, describe
-from course_lib.trainer.config import TrainerConfig, optimizer_for, schedule_for
+from course_lib.trainer.config import TrainerConfig
 from course_lib.trainer.history import History
+from course_lib.trainer.optimizers import optimizer_for, schedule_for
 from course_lib.training import Step
 
 __all__ = ["State", "Tally"]
