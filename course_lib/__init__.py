@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = ["glue", "setup"]
 
 
