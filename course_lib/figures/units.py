@@ -134,7 +134,7 @@ def _step(node: fx.Node, modules: Mapping[str, nn.Module]) -> Step:
 
 
 def describe_unit(unit: nn.Module, shape: Sequence[int]) -> str:
-    """The diagram in words: the main branch, the shortcut, what follows.
+    """The diagram in words: the branch, the shortcut, what follows.
 
     Args:
         unit: as for :func:`unit_flow`.
