@@ -30,7 +30,7 @@ def _pair(value: Pair) -> tuple[int, int]:
 
 def _per_channel(values: Tensor) -> Tensor:
     """[C] to [C, 1, 1]: one value for all places of a channel's maps."""
-    return values[:, None, None]
+    return values.view(-1, 1, 1)
 
 
 def conv2d_forward(

@@ -54,7 +54,9 @@ class Tracer(TorchFunctionMode):
         for key, tensor in module._parameters.items():
             if tensor is not None:
                 self.parameters.setdefault(id(tensor), (dot + key, tensor))
-        self.buffers |= {id(b): b for b in module._buffers.values() if b is not None}
+        for buffer in module._buffers.values():
+            if buffer is not None:
+                self.buffers[id(buffer)] = buffer
         rule = stand_in(module)
         if rule is None:
             for key in ("_parameters", "_buffers"):
@@ -63,10 +65,11 @@ class Tracer(TorchFunctionMode):
                 # A model that lies on the meta device is its own shadow.
                 there = [t for t in state[key].values() if t is not None]
                 self.blocks |= {block(tensor): tensor for tensor in there}
-        state["_modules"] = {
-            key: None if child is None else self.shadow(child, dot + key)
-            for key, child in module._modules.items()
-        }
+        if module._modules:
+            state["_modules"] = {
+                key: None if child is None else self.shadow(child, dot + key)
+                for key, child in module._modules.items()
+            }
         if self.train is not None:
             state["training"] = self.train
         # Where torch keeps a compiled forward: it would really run, and what stands
