@@ -288,7 +288,9 @@ function render({ model, el }) {
     const ends = Object.entries(curves).map(([kind, values]) => `${kind} ${power(values[0])}`).join(", ");
     svg.setAttribute("aria-label", `${name}: gradient in front of the first of ${n} units, where 1 arrives at the last: ${ends}.`);
     const parts = [];
-    for (const v of new Set([low, low / 2, 0, high / 2, high])) {
+    // The middle ones only where their words have room.
+    const ticks = [0, low, high, low / 2, high / 2].filter((v, i, all) => all.slice(0, i).every((u) => Math.abs(y(u) - y(v)) > 17));
+    for (const v of ticks) {
       parts.push(line(left, y(v), width - right, y(v), v ? "var(--ex-rule)" : "var(--ex-edge)"));
       const label = h("svg:text", { x: left - 6, y: y(v) + 4, "text-anchor": "end" });
       if (v) label.append("10", h("svg:tspan", { dy: -5, "font-size": "10px" }, `${v}`.replace("-", "−")));
