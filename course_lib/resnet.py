@@ -357,7 +357,7 @@ def plain34(**options: object) -> ResNet:
 def load_imagenet_weights(model: ResNet) -> ResNet:
     """Fill a residual net with torchvision's published ImageNet weights, in place.
 
-    torchvision downloads the file once (45 MB for ResNet-18), keeps it in torch's
+    torchvision downloads the file once (47 MB for ResNet-18), keeps it in torch's
     hub folder and checks its hash. A head with other than 1000 classes keeps its
     own fresh weights: that is where fine-tuning starts.
 

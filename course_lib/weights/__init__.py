@@ -1,7 +1,7 @@
 """The network that the book looks inside: ResNet-18, trained on synthetic cracks.
 
 The file holds every convolution and the head as int8 with one scale per output
-channel, the rest as float32: about 11 MB instead of 45. Loading checks its SHA-256
+channel, the rest as float32: about 10 MB instead of 45. Loading checks its SHA-256
 and unpacks plain arrays only; nothing in the file can run.
 
 ``python -m course_lib.experiments.course_weights`` makes it again.
