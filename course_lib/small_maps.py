@@ -105,8 +105,10 @@ def _helped(
     if torch.get_autocast_dtype("cpu") is not torch.bfloat16 or bias is not None:
         return False
     S, P, (height, width) = stride, padding, weight.shape[2:]
-    alike = isinstance(S, tuple) and isinstance(P, tuple) and height == width > 1
-    if not (alike and S[0] == S[1] and P[0] == P[1] and groups == 1 == dilation[0]):
+    pairs = x.ndim == 4 and all(isinstance(v, tuple) for v in (S, P, dilation))
+    if not pairs or not height == width > 1:
+        return False
+    if not (S[0] == S[1] and P[0] == P[1] and groups == 1 == dilation[0]):
         return False
     rows, columns = ((size + 2 * P[0] - height) // S[0] + 1 for size in x.shape[2:])
     return (

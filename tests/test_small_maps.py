@@ -131,6 +131,22 @@ def test_other_convolutions_run_as_ever(taken, settings):
         assert torch.equal(mine, plain)
 
 
+@pytest.mark.parametrize(
+    ("batch", "options"),
+    [((2,), (None, (1, 1), (1, 1))), ((2,), ()), ((), (None, (1, 1), (1, 1), (1, 1)))],
+    ids=["dilation left out", "all left out", "no batch"],
+)
+def test_calls_of_the_function_itself_run_as_ever(taken, batch, options):
+    torch.manual_seed(0)
+    x, weight = torch.randn(*batch, 4, 6, 6), torch.randn(5, 4, 3, 3)
+    weight.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = torch.conv2d(x, weight, *options)
+        with SmallMaps():
+            mine = torch.conv2d(x, weight, *options)
+    assert taken == [] and torch.equal(mine, plain)
+
+
 def test_the_forward_pass_is_the_same_and_the_input_learns_as_well():
     torch.manual_seed(0)
     layer = nn.Conv2d(8, 16, 3, 2, 1, bias=False)

@@ -83,7 +83,8 @@ def draw_shares(shares: Mapping[str, Mapping[str, float]]) -> Figure:
         bars = ax.barh(
             np.arange(len(parts)) + k * height, values, height, color=color, label=what
         )
-        ax.bar_label(bars, [f"{value:.2g} %" for value in values], padding=3, size=10)
+        texts = [f"{value:.{1 if value >= 1 else 2}f} %" for value in values]
+        ax.bar_label(bars, texts, padding=3, size=10)
     kinds = list(next(iter(shares.values())))
     ax.set_yticks(np.arange(len(kinds)) + 0.4 - height / 2, kinds)
     ax.invert_yaxis()

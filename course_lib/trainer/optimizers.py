@@ -22,15 +22,17 @@ class _AsItLies:
     ResNet-18 (torch 2.12).
     """
 
-    def _init_group(self, group: dict[str, Any], *lists: list[Tensor]) -> bool:
+    def _init_group(self, group: dict[str, Any], *lists: Any) -> bool:
         complex_ = super()._init_group(group, *lists)
-        for tensors in lists[:4]:  # weights, gradients, both running means
-            tensors[:] = map(_in_order, tensors)
+        weights = list(lists[0])
+        for tensors in lists:  # weights, gradients, running means, numbers of steps
+            if isinstance(tensors, list):  # AdamW of torch 2.6 has a bool among them
+                tensors[:] = map(_in_order, tensors, weights)
         return complex_
 
 
-def _in_order(x: Tensor) -> Tensor:
-    last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+def _in_order(x: Tensor, weight: Tensor) -> Tensor:
+    last = x.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)
     return x.permute(0, 2, 3, 1) if last else x
 
 
