@@ -400,7 +400,7 @@ function render({ model, el }) {
     const level = (v) => 84 - (clamp(v, [-1, 5]) + 1) / 6 * 76;
     const points = [[0, shown.length === history.length ? 0 : null], ...shown.map(([, mean], i) => [i + 1, mean])].filter(([, v]) => v !== null);
     memory.replaceChildren(
-      shown.length ? "" : words(left + 12, level(3) + 4, "batch means and the remembered mean", { class: "soft" }),
+      ...(shown.length ? [] : ["batch means", "and the remembered mean"].map((text, k) => words(left + 12, level(3 - 2 * k) + 4, text, { class: "soft" }))),
       words(0, 16, "the memory"), words(0, 34, "catches up", { class: "soft" }), words(0, 58, `${plural(seen, "batch", "batches")}`, { class: "soft" }),
       ...[0, 2, 4].map((v) => [line(left, level(v), width - 8, level(v), "var(--ex-rule)"), words(left - 6, level(v) + 4, `${v}`, { class: "soft", "text-anchor": "end" })]).flat(),
       ...shown.map(([mean], i) => h("svg:circle", { cx: across(i + 1), cy: level(mean), r: 3, fill: "var(--ex-orange)" })),
