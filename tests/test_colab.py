@@ -5,7 +5,7 @@ installs the package from a git repository. No index can be reached, so nothing
 else can be installed or changed.
 """
 
-import importlib.util
+import importlib.metadata
 import json
 import os
 import shutil
@@ -25,7 +25,8 @@ pytestmark = [
         sys.platform == "win32", reason="links into a new environment need rights there"
     ),
     pytest.mark.skipif(
-        importlib.util.find_spec("pip") is None,
+        # Not by find_spec: setuptools takes that for a run of pip and steps aside.
+        not list(importlib.metadata.distributions(name="pip")),
         reason="the first cell calls pip, which this environment lacks",
     ),
 ]
