@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import argparse
 import csv
+import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain, repeat
 from pathlib import Path
 
 import torch
 
 import benchmarks
-from benchmarks import arithmetic, files, growth, inference, site, training
 from benchmarks.racing import Row, Settings, hardware
-
-SUBJECTS: dict[str, Callable[[Settings], Iterator[Row]]] = {
-    "inference": inference.rows,
-    "training": training.rows,
-    "files": files.rows,
-    "arithmetic": arithmetic.rows,
-    "growth": growth.rows,
-    "site": site.rows,
-    "tests": site.tests,
-}
+from benchmarks.subjects import SUBJECTS, measure
 
 
 def _shape(text: str) -> tuple[int, int]:
@@ -59,16 +51,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def show(row: Row) -> str:
-    """One line of the table."""
-    spread = "" if row.low is None else f"{row.low:.2f}–{row.high:.2f}"
-    met = {True: "met", False: "MISSED", None: ""}[row.met]
-    return (
-        f"{row.value:7.2f}  {spread:12} {row.goal:8} {met:7} {row.measure:18}"
-        f"{row.subject}: {row.case}"
-    ) + (f", against {row.against}" if row.against else "")
-
-
 def write(path: Path, rows: list[Row], command: str, notes: list[str]) -> None:
     """All rows as CSV, with where they come from in the first lines."""
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -91,8 +73,6 @@ def main(arguments: list[str] | None = None) -> int:
         print("error: --repetitions must be at least 5, else there is no spread")
         return 2
     threads = 1 if options.busy else options.threads
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
     settings = Settings(
         options.repetitions, threads, tuple(options.shapes), busy=options.busy
     )
@@ -101,11 +81,11 @@ def main(arguments: list[str] | None = None) -> int:
         notes.append("processor time of one thread; files and processes by the clock")
     print(*notes, sep="\n")
     print(f"{'median':>7}  {'quartiles':12} {'goal':8} {'':7} {'what':18}")
-    rows = []
-    for name in names:
-        for row in SUBJECTS[name](settings):
-            print(show(row), flush=True)
-            rows.append(row)
+    # A process for each: what one subject loads stays out of the next. Loaders that
+    # fork a process in which OpenVINO has run crash it.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool:
+        rows = [*chain(*pool.map(measure, names, repeat(settings)))]
     minutes = (time.monotonic() - began) / 60
     notes.append(f"{minutes:.0f} minutes, {time.strftime('%Y-%m-%d')}")
     if options.out:
