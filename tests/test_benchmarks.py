@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.__main__ import main, write
-from benchmarks.subjects import show
 from benchmarks.growth import slope
 from benchmarks.racing import Row, Settings, hardware, race, row
+from benchmarks.subjects import show
 
 ROW = row(
     "a",
