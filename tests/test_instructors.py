@@ -51,6 +51,21 @@ def test_every_notebook_has_its_minutes_once():
     assert len({name for name, _ in PLANNED}) == len(PLANNED) > 15
 
 
+def test_the_whole_course_takes_the_hours_named():
+    """Chapter pages, notebooks and exercises, and their sum."""
+    (line,) = [text for text in PAGE.splitlines() if text.startswith("Somebody who")]
+    paths = [p for p in CHAPTERS.rglob("*.ipynb") if "checkpoint" not in str(p)]
+    notebooks = sum(minutes(p) for p in paths if p.stem != "exercises") / 60
+    tasks = [exercises(p.parent.name) for p in paths if p.stem == "exercises"]
+    work = sum(map(sum, tasks)) / 60
+    pages = 4 * 25 / 60
+    found = f"{notebooks:.1f} {work:.1f} {pages + notebooks + work:.1f}"
+    assert abs(notebooks - 15) < 1 and abs(work - 7.5) < 0.3 and pages < 2, found
+    assert abs(pages + notebooks + work - 24) < 1, found
+    for words in ("some 24 hours", "under 2 for", "15 for", "7 and a half for"):
+        assert words in line
+
+
 def test_exercises_take_the_minutes_planned():
     days = re.findall(r"\| (\w+) 1 to (\d), (\d+) \|", PAGE)
     assert len(days) == 4

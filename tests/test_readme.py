@@ -10,7 +10,7 @@ from PIL import Image
 
 from course_lib import predict
 from course_lib.dimensions import __main__ as dimensions
-from course_lib.trainer import options
+from course_lib.trainer import TrainerConfig, options, sources
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "THIRD_PARTY.md")
@@ -51,6 +51,19 @@ def test_the_commands_are_understood(capsys):
     for _, _, module, *arguments in found:
         parsers[module](arguments)
     assert "= 56" in capsys.readouterr().out
+
+
+def test_the_defaults_are_the_commands():
+    (photos,) = re.findall(r"^By default .*$", TEXT, re.MULTILINE)
+    default = options.DEFAULTS
+    for words in (
+        f"at {sources.FOLDER_SIZE} pixels",
+        f"in {default['epochs']} epochs of batches of {default['batch_size']}",
+        f"with AdamW at a rate of {options.FRESH_RATE}",
+        f"or of {options.TUNING_RATE} with `--weights`",
+    ):
+        assert words in photos, words
+    assert TrainerConfig().optimizer == "adamw"
 
 
 def test_the_code_runs(capsys):
