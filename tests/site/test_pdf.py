@@ -79,6 +79,21 @@ def test_every_page_is_in_the_whole_book(book, tmp_path):
     assert not re.search(r'<a [^>]*href="(?!#|https://|mailto:)', text)
 
 
+def test_nothing_moves_while_it_is_printed(book, browser, tmp_path):
+    """A solution that fades in would be printed pale, now and then."""
+    page = browser.new_page()
+    page.emulate_media(media="print")
+    source = tmp_path / "book.html"
+    source.write_text(pdf.assemble(book, tmp_path, TOC)[0], encoding="utf-8")
+    page.goto(source.as_uri())
+    assert page.locator("details[open]").count() > 10
+    moving = page.evaluate("""() => [...document.querySelectorAll("*")].filter(
+        part => getComputedStyle(part).animationName !== "none"
+             || getComputedStyle(part).transitionDuration !== "0s").length""")
+    assert moving == 0
+    page.close()
+
+
 def test_titles_stand_where_the_contents_say(printed):
     reader, entries = printed
     text = [squeezed(page.extract_text()) for page in reader.pages]
