@@ -9,6 +9,7 @@ import time
 import urllib.request
 
 import pytest
+from playwright.sync_api import expect
 
 pytest.importorskip("jupyterlab")
 
@@ -74,11 +75,20 @@ def test_python_and_the_reader_share_one_state(browser, lab):
     page.goto(lab)
     cells = page.locator(".jp-CodeCell")
 
+    # JupyterLab may call a kernel idle that it has not reached yet, and then drops a
+    # cell that is run without a word: ask again until the cell has a star or a number.
     def run(number):
-        cells.nth(number).locator(".cm-content").click()
-        page.keyboard.press("Control+Enter")
+        prompt = cells.nth(number).locator(".jp-InputPrompt")
+        for _ in range(60):
+            cells.nth(number).locator(".cm-content").click()
+            page.keyboard.press("Control+Enter")
+            try:
+                expect(prompt).not_to_have_text("[ ]:", timeout=2_000)
+                return
+            except AssertionError:
+                pass
+        pytest.fail(f"JupyterLab does not run cell {number}")
 
-    # A cell run before the kernel is there is dropped without a word.
     idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
     idle.wait_for(state="attached")
     run(0)
