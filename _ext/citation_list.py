@@ -1,10 +1,32 @@
-"""Write the bibliography as a list that screen readers know.
+"""The bibliography: the labels that the pages use, and a list for screen readers.
 
-Docutils gives each entry the role ``doc-biblioentry``, which ARIA has withdrawn,
-inside an element of role ``list``, which wants ``listitem``.
+A page says [He et al., 2016a], so the entry begins with these words, too. Docutils
+gives each entry the role ``doc-biblioentry``, which ARIA has withdrawn, inside an
+element of role ``list``, which wants ``listitem``.
 """
 
 from docutils import nodes
+from pybtex.plugin import register_plugin
+from pybtex.richtext import Text
+from pybtex.style.formatting.alpha import Style as Alpha
+from pybtex.style.labels import BaseLabelStyle
+
+
+class AuthorYearLabels(BaseLabelStyle):
+    def format_labels(self, sorted_entries):
+        for entry in sorted_entries:
+            people = entry.persons.get("author") or entry.persons["editor"]
+            names = [" ".join(map(str, person.rich_last_names)) for person in people]
+            who = names[0] + " et al." if len(names) > 2 else " and ".join(names)
+            yield str(Text(f"{who}, {entry.fields['year']}"))
+
+
+class AuthorYear(Alpha):
+    default_label_style = "author_year"
+
+
+register_plugin("pybtex.style.labels", "author_year", AuthorYearLabels)
+register_plugin("pybtex.style.formatting", "author_year", AuthorYear)
 
 
 def visit_citation(self, node):
