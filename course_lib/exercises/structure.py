@@ -222,7 +222,7 @@ def _norm_case(seed: int) -> tuple[Tensor, Tensor, Tensor, float]:
     return z, draws.positive(channels), draws.normal(channels), (1e-5, 0.1)[seed % 2]
 
 
-@check("the memory moves a small step, and divides by one value less")
+@check("the memory moves a small step, and its variance divides by m − 1")
 def check_running(learner: Learner) -> None:
     """``update(mean, var, z, momentum)`` returns the two running statistics."""
 

@@ -434,7 +434,7 @@ function render({ model, el }) {
       });
       return h("div", { class: "ex-part" }, icon(last.output, largest),
         h("div", {}, h("b", {}, part), h("br"), part === "head" ? `${own.at(-1).output[0].toLocaleString("en")} logits` : dims(last.output),
-          floors.length ? h("small", { class: "ex-orange" }, h("br"), floors.map((row) => `${exact(row)} → ${row.output[1]}`).join(", ")) : null),
+          floors.length ? h("small", { class: "ex-orange" }, h("br"), floors.map((row) => `${exact(row)}\u00a0→\u00a0${row.output[1]}`).join(", ")) : null),
         h("div", { class: "ex-units" }, buttons),
         h("div", { class: "ex-shares" }, [["parameters", "parameters"], ["macs", "MACs"], ["kept", "kept"]].map(([key, text]) => {
           const share = `${(100 * here[key] / sum[key]).toFixed(1)}%`;

@@ -270,7 +270,7 @@ def activations() -> dict[str, Any]:
             "part": [1, 5],
             "answer": {"oneOf": list(CRACK_CLASSES)},
         },
-        "height": [1178, 1813],
+        "height": [1178, 1768],
         "file": FILE,
     }
 

@@ -20,7 +20,7 @@ def draw_far_edges(layers: Mapping[str, tuple[int, Layer]], show: int = 10) -> F
 
     Args:
         layers: for each title the input size N and the layer; int settings.
-        show: how many rows to draw, padding included.
+        show: how many rows to draw, padding included; more where a window needs them.
     """
     fig, axes = plt.subplots(len(layers), figsize=(6.0, 1.25 * len(layers) + 0.5))
     for ax, (title, (size, layer)) in zip(np.atleast_1d(axes), layers.items()):
@@ -32,10 +32,10 @@ def draw_far_edges(layers: Mapping[str, tuple[int, Layer]], show: int = 10) -> F
 def _far_edge(ax: Axes, size: int, layer: Layer, show: int) -> None:
     _, k, s, p, d, _ = layer
     last = output_size(size, k, s, p, d, kind=layer.kind) - 1
-    left = size + p - show
     windows = [
         [o * s - p + i * d for i in range(k)] for o in range(max(0, last - 2), last + 1)
     ]
+    left = min(size + p - show, windows[0][0])
     read = {o * s - p + i * d for o in range(last + 1) for i in range(k)}
     for row in range(left, size + p):
         padded, seen = row >= size, row in read
@@ -60,9 +60,7 @@ def _far_edge(ax: Axes, size: int, layer: Layer, show: int) -> None:
         ax.text(row + 0.47, 0.4, text, ha="center", va="center", bbox=box, fontsize=10)
     for level, rows in enumerate(windows[::-1]):
         y, color = -0.28 - 0.3 * level, (BLUE, GREEN, MUTED)[level]
-        inside = [row for row in rows if row >= left]
-        if inside:
-            ax.plot([inside[0] + 0.2, inside[-1] + 0.74], [y, y], color=color, lw=4)
+        ax.plot([rows[0] + 0.2, rows[-1] + 0.74], [y, y], color=color, lw=4)
     ax.set(xlim=(left - 0.2, size + p + 0.2), ylim=(-1.1, 0.95))
     ax.axis("off")
 
@@ -117,10 +115,10 @@ def draw_fields(
     ax.plot(range(len(names)), sizes, "o", color=BLUE, ms=4)
     for label, width in marks.items():
         ax.axhline(width, color=ORANGE, lw=1.2, ls="--")
-        ax.text(-0.5, width * 1.06, label, color=INK)
+        ax.annotate(label, (-0.5, width), (0, 5), textcoords="offset points", color=INK)
     starts = [i for i, g in enumerate(groups) if i == 0 or g != groups[i - 1]]
     for start in starts[1:]:
-        ax.axvline(start - 0.5, color=FAINT, lw=1)
+        ax.axvline(start - 0.5, color=FAINT, lw=1, zorder=0)
     ax.set(yscale="log", yticks=(2, 5, 10, 20, 50, 100, 200, 500))
     ax.set_yticklabels(["2", "5", "10", "20", "50", "100", "200", "500"])
     ax.minorticks_off()

@@ -151,9 +151,9 @@ class Ledger:
 
     def _repr_html_(self) -> str:
         def line(cells: tuple[str, ...], tag: str = "td") -> str:
-            style = (' style="text-align: left"', ' style="text-align: right"')
             return "".join(
-                f"<{tag}{style[i > 2]}>{escape(cell)}</{tag}>"
+                f'<{tag} style="padding: 0.35em 0.5em 0.35em 0; '
+                f'text-align: {"left" if i < 3 else "right"}">{escape(cell)}</{tag}>'
                 for i, cell in enumerate(cells)
             )
 
@@ -161,7 +161,8 @@ class Ledger:
         body = "".join(f"<tr>{line(row.cells())}</tr>\n" for row in self.rows)
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes())
         return (
-            f"<table>\n<caption>Input {shape}; sizes in MiB</caption>\n"
+            f'<table style="font-size: 0.8em">\n'
+            f"<caption>Input {shape}; sizes in MiB</caption>\n"
             f"<thead><tr>{line(HEADS, 'th')}</tr></thead>\n<tbody>\n{body}</tbody>\n"
             f"<tfoot><tr>{line(self.total(), 'th')}</tr></tfoot>\n</table>{notes}"
         )
