@@ -7,8 +7,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
+from matplotlib.colors import to_rgb
 
 from course_lib.figures.clinic_plots import draw_silent
+from course_lib.figures.judging import COUNTS, draw_answers, draw_confusion
 from course_lib.figures.preprocessing_plots import draw_inputs, draw_lost, draw_resized
 from course_lib.figures.training_plots import (
     draw_history,
@@ -22,6 +25,36 @@ from course_lib.figures.zoo_plots import draw_zoo
 def _close():
     yield
     plt.close("all")
+
+
+def luminance(color):
+    """Relative luminance as WCAG 2 defines it, channel by channel."""
+    linear = [
+        v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
+        for v in to_rgb(color)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_counts_can_be_read_on_every_shade():
+    for count in range(101):
+        matrix = np.array([[count, 100 - count], [0, 1]])
+        for text in draw_confusion({"": matrix}, ["a", "b"]).axes[0].texts:
+            column, row = text.get_position()
+            share = matrix[row, column] / matrix[row].sum()
+            both = luminance(text.get_color()), luminance(COUNTS(share))
+            assert (max(both) + 0.05) / (min(both) + 0.05) >= 4.5
+        plt.close("all")
+
+
+def test_an_answer_and_the_truth_stand_in_lines_of_their_own():
+    names = ["uncracked pavement", "cracked wall", "deck"]
+    logits = torch.tensor([[5.0, 0, 0], [0, 5, 0], [0, 0, 5]])
+    figure = draw_answers(torch.rand(3, 1, 4, 4), [1, 1, 0], logits, names)
+    titles = [ax.get_title(loc="left").splitlines() for ax in figure.axes[:3]]
+    assert titles[0][:3] == ["said uncracked", "pavement, 99\xa0%", "is cracked wall"]
+    assert titles[1][:3] == ["said cracked", "wall, 99\xa0%", "right"]
+    assert titles[2][2:] == ["is uncracked", "pavement"]
 
 
 def test_the_clinic_draws_losses_floor_and_accuracies():

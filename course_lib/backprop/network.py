@@ -184,7 +184,7 @@ def chain_forward(chain: Chain, x: Tensor) -> tuple[Tensor, list[Step]]:
 def chain_backward(
     delta: Tensor, steps: list[Step], found: dict[str, Tensor]
 ) -> Tensor:
-    """From δ behind the chain to δ before it; weights' gradients go to found."""
+    """From δ behind the chain to δ before it; found gets the gradients."""
     for step in reversed(steps):
         delta = step_backward(delta, step, found)
     return delta
@@ -241,7 +241,11 @@ def step_forward(name: str, module: nn.Module, x: Tensor) -> tuple[Tensor, Any]:
     )
 
 
-def step_backward(delta: Tensor, step: Step, found: dict[str, Tensor]) -> Tensor:
+def step_backward(
+    delta: Tensor,
+    step: Step,
+    found: dict[str, Tensor],
+) -> Tensor:
     name, module, saved = step
     match module:
         case nn.Conv2d() | nn.Linear() | nn.BatchNorm2d():

@@ -334,7 +334,7 @@ function render({ model, el }) {
     plot(charts[1].svg, keep(real), span, s.units, "Real networks");
     const tell = (curves) => Object.entries(keep(curves)).map(([kind, values]) => [`${kind} `, h("b", {}, shown(power(values[0])))]);
     const join = (parts) => parts.flatMap((part, i) => (i ? [", ", ...part] : part));
-    says.replaceChildren(`Of a gradient of length 1 at the output, ${plural(s.units, "unit")} before it there is left: in real networks, `,
+    says.replaceChildren(`A gradient that has length 1 at the output has, ${plural(s.units, "unit")} before it, the length: in real networks, `,
       ...join(tell(real)), "; by the scalar argument, ", ...join(tell(scalar)), ". ",
       s.norm ? "The scalar argument knows nothing of batch normalization, which takes the scale of the weights away." : "");
   }

@@ -184,10 +184,11 @@ def draw_pooling_backward(
         for j in range(size):
             face = TINT if i * size + j in won else "white"
             _cell(axes, right + j * CELL, top + i * CELL, back[i, j], face)
-    for number, ((i, j), color) in enumerate(zip(windows, WINDOW_COLORS)):
+    for (i, j), color in zip(windows, WINDOW_COLORS):
         place = EDGE + 2 * j * CELL, TOP + 2 * i * CELL
-        _outline(axes, *place, 3, color, inset=0.02 + 0.025 * number)
-        _outline(axes, middle + j * CELL, top + (i + 1) * CELL, 1, color, inset=0.03)
+        inset = (0.015, 0.04)[(i + j) % 2]  # neighbors lie side by side
+        _outline(axes, *place, 3, color, inset, lw=1.6)
+        _outline(axes, middle + j * CELL, top + (i + 1) * CELL, 1, color, 0.03, lw=1.6)
     for start in (middle, right):
         _arrow(axes, start - GAP, top + size * CELL / 2)
     return axes.figure
@@ -237,16 +238,23 @@ def _cell(
     )
     text = "−∞" if value is None else f"{float(value):g}".replace("-", "−")
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8} if hatched else None
-    axes.text(x + CELL / 2, y + CELL / 2, text, fontsize=10, bbox=box, zorder=3,
+    axes.text(x + CELL / 2, y + CELL / 2, text, bbox=box, zorder=3,
+              fontsize=8 if value is None else 10,
               color=MUTED if faint or value is None else INK,
               ha="center", va="center")  # fmt: skip
 
 
 def _outline(
-    axes: Axes, x: float, y: float, cells: int, color: str, inset: float = 0.0
+    axes: Axes,
+    x: float,
+    y: float,
+    cells: int,
+    color: str,
+    inset: float = 0.0,
+    lw: float = 2.2,
 ) -> None:
     side = cells * CELL - 2 * inset
-    axes.add_patch(Rectangle((x + inset, y + inset), side, side, fill=False, lw=2.2,
+    axes.add_patch(Rectangle((x + inset, y + inset), side, side, fill=False, lw=lw,
                              edgecolor=color, joinstyle="round", zorder=2))  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def draw_roofline(
     ridge = peak / bandwidth
     ax.plot([ridge, ridge], [roof.min(), peak / 1e9], color=MUTED, lw=1, ls=":")
     notes = [
-        (1, bandwidth / 1e9, f"{bandwidth / 1e9:.0f} · 10⁹ bytes/s", (8, -8), "left"),
+        (1, bandwidth / 1e9, f"{bandwidth / 1e9:.0f} · 10⁹ bytes/s", (-7, 1), "right"),
         (x[-1], peak / 1e9, f"{peak / 1e9:.0f} · 10⁹/s", (0, 5), "right"),
         (ridge, roof.min(), f"ridge {ridge:.0f}", (5, 0), "left"),
     ]

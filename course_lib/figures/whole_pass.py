@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from course_lib.figures import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, use_style
+from course_lib.figures import BLUE, GREEN, INK, MUTED, ORANGE, use_style
 
 __all__ = ["draw_held_memory", "draw_input_gradient", "draw_pass_errors", "draw_twins"]
 
@@ -106,7 +106,7 @@ def draw_twins(
     """
     use_style()
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.0))
-    styles = ({"color": FAINT, "lw": 5}, {"color": BLUE, "lw": 1.3})
+    styles = ({"color": "#9aa5b1", "lw": 5}, {"color": BLUE, "lw": 1.3})
     for (label, curve), style in zip(losses.items(), styles):
         left.plot(curve, label=label, **style)
     left.set(xlabel="step", ylabel="loss", ylim=(0, None))
