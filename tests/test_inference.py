@@ -1,6 +1,8 @@
 """The fast paths, held against torch's own folding and the model itself."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -85,6 +87,23 @@ def test_a_folded_network_has_no_bn_and_the_same_logits(block):
     torch.testing.assert_close(folded(x), model(x), rtol=1e-10, atol=1e-10)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_a_folded_network_leaves_this_course_in_a_file(tmp_path):
+    model, x = small(), torch.randn(8, 3, 64, 48)
+    B = torch.export.Dim("B", min=1, max=64)
+    with torch.no_grad():
+        program = torch.export.export(fold(model), (x,), dynamic_shapes=({0: B},))
+        torch.export.save(program, tmp_path / "network.pt2")
+        alone = (
+            "import sys, torch; x, y = torch.load('io.pt'); "
+            "network = torch.export.load('network.pt2').module(); "
+            "torch.testing.assert_close(network(x), y, rtol=1e-4, atol=1e-5); "
+            "assert not any(name.startswith('course_lib') for name in sys.modules)"
+        )
+        torch.save((x[:3], model(x[:3])), tmp_path / "io.pt")
+    command = [sys.executable, "-W", "ignore", "-c", alone]
+    subprocess.run(command, cwd=tmp_path, check=True)
 
 
 class Odd(nn.Module):
