@@ -7,7 +7,6 @@ element of role ``list``, which wants ``listitem``.
 
 from docutils import nodes
 from pybtex.plugin import register_plugin
-from pybtex.richtext import Text
 from pybtex.style.formatting.alpha import Style as Alpha
 from pybtex.style.labels import BaseLabelStyle
 
@@ -15,10 +14,10 @@ from pybtex.style.labels import BaseLabelStyle
 class AuthorYearLabels(BaseLabelStyle):
     def format_labels(self, sorted_entries):
         for entry in sorted_entries:
-            people = entry.persons.get("author") or entry.persons["editor"]
+            people = entry.persons["author"]
             names = [" ".join(map(str, person.rich_last_names)) for person in people]
             who = names[0] + " et al." if len(names) > 2 else " and ".join(names)
-            yield str(Text(f"{who}, {entry.fields['year']}"))
+            yield f"{who}, {entry.fields['year']}"
 
 
 class AuthorYear(Alpha):

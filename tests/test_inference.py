@@ -102,6 +102,10 @@ def test_a_folded_network_leaves_this_course_in_a_file(tmp_path):
             "assert not any(name.startswith('course_lib') for name in sys.modules)"
         )
         torch.save((x[:3], model(x[:3])), tmp_path / "io.pt")
+        fixed = torch.export.export(fold(model), (x,)).module()
+        torch.testing.assert_close(fixed(x), model(x), rtol=1e-4, atol=1e-5)
+        with pytest.raises((AssertionError, RuntimeError)):  # unless told: 8 pictures
+            fixed(x[:3])
     command = [sys.executable, "-W", "ignore", "-c", alone]
     subprocess.run(command, cwd=tmp_path, check=True)
 

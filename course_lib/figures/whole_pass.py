@@ -106,6 +106,7 @@ def draw_twins(
     """
     use_style()
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.0))
+    # Gray enough for the dark theme too, which inverts it, and behind a thin line.
     styles = ({"color": "#9aa5b1", "lw": 5}, {"color": BLUE, "lw": 1.3})
     for (label, curve), style in zip(losses.items(), styles):
         left.plot(curve, label=label, **style)
