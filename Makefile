@@ -60,7 +60,7 @@ $(BENCH_VENV)/.installed: $(VENV)/.installed benchmarks/requirements.txt
 	@touch $@
 
 bench: $(BENCH_VENV)/.installed ## compare the course's speed with its peers'
-	$(BENCH_VENV)/bin/python -m benchmarks --out course_lib/results/bench.csv
+	$(BENCH_VENV)/bin/python -m benchmarks --out course_book/results/bench.csv
 	$(BIN)/python tools/readme.py
 
 notebooks: $(VENV)/.installed ## execute every notebook in place and normalize it

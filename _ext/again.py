@@ -22,7 +22,7 @@ SHARED = [
     "_templates/**/*",
     "_vendor/**/*",
     "requirements-book.lock",
-    "course_lib/explorers/*",
+    "course_book/explorers/*",
 ]
 MADE_BY_SPHINX = {"genindex", "search"}
 

@@ -9,7 +9,7 @@
     ```
 
 The state is JSON and may be left out: the explorer starts with its own. Modules,
-tables and pictures are the files of ``course_lib/explorers``, read by their path,
+tables and pictures are the files of ``course_book/explorers``, read by their path,
 for the book is built without the package.
 """
 
@@ -23,7 +23,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
-FOLDER = Path(__file__).parent.parent / "course_lib" / "explorers"
+FOLDER = Path(__file__).parent.parent / "course_book" / "explorers"
 
 
 def load_page():

@@ -22,9 +22,9 @@ from torchvision.transforms import v2
 
 from benchmarks.racing import Row, Settings, peer
 from benchmarks.racing import row as make_row
-from course_lib.classes import CRACK_CLASSES
 from course_lib.data import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.data.augment import photo_views
+from course_lib.data.classes import CRACK_CLASSES
 from course_lib.memory import keep_freed_memory
 from course_lib.resnet import resnet18
 from course_lib.synthetic import SyntheticCracks

@@ -12,11 +12,11 @@ from torch.utils.data import TensorDataset
 from benchmarks.pictures import pair, pictures
 from benchmarks.racing import Row, Settings, peer, race, row
 from course_lib.memory import keep_freed_memory
-from course_lib.precision import precision_type
 from course_lib.small_maps import SmallMaps
 from course_lib.trainer import Trainer, TrainerConfig
 from course_lib.trainer.batches import Plan
 from course_lib.trainer.optimizers import optimizer_for, schedule_for
+from course_lib.trainer.precision import precision_type
 from course_lib.training import evaluate, training_steps
 
 CPU = torch.device("cpu")

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from course_lib.classes import CRACK_CLASSES
+from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.photos import PhotoError, open_photo
 from course_lib.data.prediction import predict
 from course_lib.data.transforms import (
@@ -34,7 +34,7 @@ from course_lib.data.transforms import (
     denormalize,
     evaluation_transform,
 )
-from course_lib.inspection import grad_cam, overlay
+from course_lib.looking import grad_cam, overlay
 from course_lib.trainer.checkpoints import CheckpointError, load, model_from
 from course_lib.weights import WeightsError, course_resnet18
 

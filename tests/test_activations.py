@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from course_book.explorers import ActivationsExplorer
+from course_book.explorers.activations import FILE, PHOTO, PLACES, follow
+from course_book.explorers.packed import TOLERANCE, differences, unpack
+from course_book.explorers.page import HERE, read_data, read_more
 from course_lib.data import evaluation_transform
-from course_lib.explorers import ActivationsExplorer
-from course_lib.explorers.activations import FILE, PHOTO, PLACES, follow
-from course_lib.explorers.packed import TOLERANCE, differences, unpack
-from course_lib.explorers.page import HERE, read_data, read_more
 from course_lib.synthetic import SyntheticCracks
 from course_lib.weights import course_resnet18
 
@@ -50,7 +50,7 @@ def seen():
 
 
 def test_the_file_is_what_the_network_makes_of_the_photo(again):
-    assert differences(read_more(FILE), again) == [], "python -m course_lib.explorers"
+    assert differences(read_more(FILE), again) == [], "python -m course_book.explorers"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_difference_is_found(again, other, change, where):
 
 
 def test_a_packed_number_may_differ_by_one_and_not_by_two(again, other, monkeypatch):
-    import course_lib.explorers.packed as packed
+    import course_book.explorers.packed as packed
 
     right = unpack(again)
 

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from course_lib.experiments import jacobians, shattered
-from course_lib.figures import backprop_figures, residual_figures
-from course_lib.figures.backprop_figures import draw_graph, number
+from course_book.experiments import jacobians, shattered
+from course_book.figures.backprop import chain_rule as backprop_figures
+from course_book.figures.backprop import residual as residual_figures
+from course_book.figures.backprop.chain_rule import draw_graph, number
 from course_lib.resnet import BasicBlock, PlainBlock
 
 

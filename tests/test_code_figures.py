@@ -10,15 +10,15 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from course_lib.figures.clinic_plots import draw_silent
-from course_lib.figures.judging import COUNTS, draw_answers, draw_confusion
-from course_lib.figures.preprocessing_plots import draw_inputs, draw_lost, draw_resized
-from course_lib.figures.training_plots import (
+from course_book.figures.code.clinic import draw_silent
+from course_book.figures.code.judging import COUNTS, draw_answers, draw_confusion
+from course_book.figures.code.preprocessing import draw_inputs, draw_lost, draw_resized
+from course_book.figures.code.training import (
     draw_history,
     draw_rate_finder,
     draw_schedule,
 )
-from course_lib.figures.zoo_plots import draw_zoo
+from course_book.figures.code.zoo import draw_zoo
 
 
 @pytest.fixture(autouse=True)

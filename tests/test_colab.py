@@ -43,7 +43,8 @@ def repository(tmp_path):
     """The package as a git repository of its own, as it stands in this checkout."""
     folder = tmp_path / "repository"
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    shutil.copytree(ROOT / "course_lib", folder / "course_lib", ignore=ignore)
+    for name in ("course_lib", "course_book"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]

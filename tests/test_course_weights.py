@@ -2,8 +2,8 @@
 
 import torch
 
+from course_book.experiments import course_weights, synthetic_to_real
 from course_lib import weights
-from course_lib.experiments import course_weights, synthetic_to_real
 from course_lib.resnet import resnet18
 
 

@@ -21,7 +21,9 @@ from torch.utils.data import DataLoader
 from torchvision.models import ResNet18_Weights
 from torchvision.transforms import v2
 
-from course_lib import data, results
+from course_book import results
+from course_book.experiments import photo_leak
+from course_lib import data
 from course_lib.data import (
     CRACK_CLASSES,
     IMAGENET_MEAN,
@@ -42,7 +44,6 @@ from course_lib.data import (
     training_transform,
 )
 from course_lib.data.splits import sdnet2018_photos, sdnet2018_split
-from course_lib.experiments import photo_leak
 
 # The folder of each label.
 OFFICIAL = "D/UD D/CD P/UP P/CP W/UW W/CW".split()  # noqa: SIM905

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from course_lib import results
-from course_lib.experiments import degradation, digits
-from course_lib.experiments.degradation import Run, build, plan, train
-from course_lib.experiments.digits import DigitsNet, gradient_norms, remove_bn
+from course_book import results
+from course_book.experiments import degradation, digits
+from course_book.experiments.degradation import Run, build, plan, train
+from course_book.experiments.digits import DigitsNet, gradient_norms, remove_bn
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -246,14 +246,3 @@ def test_load_reads_numbers_texts_and_gaps(tmp_path, monkeypatch):
 def test_an_unknown_table_is_named_beside_those_there_are(name):
     with pytest.raises(ValueError, match=r"'degradation'.*got"):
         results.load(name)
-
-
-def test_results_need_no_torch():
-    import subprocess
-    import sys
-
-    code = (
-        "import sys; from course_lib.results import load; load('sdnet2018_photos');"
-        "sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

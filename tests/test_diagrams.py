@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from course_book.figures.mechanism.maps import feature_maps, maps_to_scale
+from course_book.figures.structure.diagrams import draw_units
+from course_book.figures.structure.units import describe_unit, unit_flow
 from course_lib import resnet
-from course_lib.figures.diagrams import draw_units
-from course_lib.figures.maps import feature_maps, maps_to_scale
-from course_lib.figures.units import describe_unit, unit_flow
 
 
 @pytest.fixture(autouse=True)

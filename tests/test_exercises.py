@@ -14,9 +14,9 @@ import pytest
 import torch
 from exercise_mistakes import MISTAKES
 
-from course_lib.exercises import NotYet
-from course_lib.exercises.runner import Learner, check, judge
-from course_lib.exercises.watchdog import TimeUp, time_limit
+from course_book.exercises import NotYet
+from course_book.exercises.runner import Learner, check, judge
+from course_book.exercises.watchdog import TimeUp, time_limit
 from course_lib.resnet import BasicBlock, Bottleneck, ResNet
 
 ROOT = Path(__file__).parent.parent
@@ -71,7 +71,7 @@ class Chapter:
     def function(self, slug):
         """The check itself."""
         name = re.search(r"import (\w+)", self.source(f"{slug}-check"))[1]
-        module = importlib.import_module(f"course_lib.exercises.{self.name}")
+        module = importlib.import_module(f"course_book.exercises.{self.name}")
         return getattr(module, name)
 
 

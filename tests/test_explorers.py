@@ -14,10 +14,10 @@ from statistics import median
 import pytest
 import traitlets
 
-import course_lib.explorers as explorers
-from course_lib.explorers import page
-from course_lib.explorers.__main__ import contents, with_common
-from course_lib.results import load
+import course_book.explorers as explorers
+from course_book.explorers import page
+from course_book.explorers.__main__ import contents, with_common
+from course_book.results import load
 
 CLASSES = {getattr(explorers, name).name: name for name in explorers.__all__}
 every = pytest.mark.parametrize("name", page.names())
@@ -29,7 +29,7 @@ def make(name, **values):
 
 def test_importing_brings_neither_widgets_nor_torch():
     code = (
-        "import sys, course_lib, course_lib.explorers, course_lib.explorers.page\n"
+        "import sys, course_lib, course_book.explorers, course_book.explorers.page\n"
         "sys.exit(bool({'anywidget', 'ipywidgets', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -56,7 +56,7 @@ def test_the_files_are_what_python_writes():
         for path, text in contents().items()
         if path.read_text(encoding="utf-8") != text
     ]
-    assert stale == [], "run python -m course_lib.explorers"
+    assert stale == [], "run python -m course_book.explorers"
 
 
 def test_a_module_without_the_common_block_is_refused():
@@ -226,7 +226,7 @@ def test_python_has_the_table_behind_the_map():
     ids=lambda row: "-".join(str(value) for value in list(row.values())[:5]),
 )
 def test_the_stored_gradients_are_measured_again(row):
-    from course_lib.experiments import gradient_flow as flow
+    from course_book.experiments import gradient_flow as flow
 
     settings = (row["block"], row["units"], row["scale"], row["activation"])
     runs = [flow.profile(*settings, bool(row["norm"]), seed) for seed in flow.SEEDS]
@@ -236,7 +236,7 @@ def test_the_stored_gradients_are_measured_again(row):
 
 
 def test_a_chain_is_a_product():
-    from course_lib.experiments.gradient_flow import chain
+    from course_book.experiments.gradient_flow import chain
 
     found = chain([[0.5, 0.2, -1.0, 0.1]], units=2, scale=1.0, slope=1.0)
     wanted = {"plain": [0.01, 0.1, 1], "residual": [1.1 * 0.9, 0.9, 1]}

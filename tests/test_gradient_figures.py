@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from course_lib.dimensions import output_size, unread
-from course_lib.figures.gradient_figures import draw_bn_paths, draw_branch_lengths
-from course_lib.figures.gradient_grids import (
+from course_book.figures.backprop.grids import (
     draw_conv_backward,
     draw_pooling_backward,
 )
+from course_book.figures.backprop.paths import draw_bn_paths, draw_branch_lengths
+from course_lib.dimensions import output_size, unread
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,8 @@ from course_lib.inference import (
     quantize,
 )
 from course_lib.inference.choosing import check
-from course_lib.precision import native_bf16
 from course_lib.resnet import BasicBlock, Bottleneck, PlainBlock, ResNet
+from course_lib.trainer.precision import native_bf16
 
 
 def lively(model):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_lib.inspection import filters_picture, grad_cam, overlay
+from course_lib.looking import filters_picture, grad_cam, overlay
 from course_lib.resnet import BasicBlock, Bottleneck, PlainBlock, ResNet
 
 

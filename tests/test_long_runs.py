@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import nn
 
-from course_lib.experiments import decks, headline
+from course_book.experiments import decks, headline
 
 
 @pytest.mark.parametrize("shape", [(5, 8, 8), (5, 8, 8, 3)])

@@ -39,7 +39,7 @@ def tiny():
         stub = f"def {name}(n):\n    ### BEGIN SOLUTION\n    {answer}\n"
         cells.append(cell(stub + "    ### END SOLUTION", name, solution=True))
         check = (
-            "from course_lib.exercises.runner import Learner, check, judge\n\n"
+            "from course_book.exercises.runner import Learner, check, judge\n\n"
             '@check("as it should be", seconds=0.5)\n'
             "def verify(learner):\n"
             f"    judge(learner, [(1,), (5,)], {oracle}, [], 'think')\n\n\n"

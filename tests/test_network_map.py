@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.figures.network_map import LINKS, network_map
+from course_book.figures.mechanism.network_map import LINKS, network_map
 from course_lib.resnet import plain18, resnet18, resnet34, resnet50
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +29,9 @@ def texts(drawing: str) -> list[str]:
 
 def test_the_committed_file_is_drawn_from_the_network(net):
     committed = (ROOT / "_static" / "network_map.svg").read_bytes()
-    again = "python -m course_lib.figures.network_map > _static/network_map.svg"
+    again = (
+        "python -m course_book.figures.mechanism.network_map > _static/network_map.svg"
+    )
     assert network_map(net).encode() == committed, f"draw it again: {again}"
 
 

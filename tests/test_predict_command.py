@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from course_lib.classes import CRACK_CLASSES
 from course_lib.data import evaluation_transform, open_photo, predict
-from course_lib.inspection import grad_cam, overlay
+from course_lib.data.classes import CRACK_CLASSES
+from course_lib.looking import grad_cam, overlay
 from course_lib.predict import load_predictor, main
 from course_lib.resnet import BasicBlock, ResNet
 from course_lib.trainer import CheckpointError, Trainer, TrainerConfig

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from course_lib.classes import CRACK_CLASSES
-from course_lib.report import calibration_error, report
+from course_lib.data.classes import CRACK_CLASSES
+from course_lib.metrics import calibration_error, report
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""course_lib.setup and glue, and what importing the package costs."""
+"""course_book.setup and glue, and what importing the package costs."""
 
 import random
 import subprocess
@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+import course_book
 import course_lib
 
 ROOT = Path(__file__).parent.parent
@@ -26,16 +27,16 @@ def draw():
 
 
 def test_the_same_seed_repeats_every_generator():
-    course_lib.setup(seed=5)
+    course_book.setup(seed=5)
     first = draw()
-    course_lib.setup(seed=5)
+    course_book.setup(seed=5)
     assert draw() == first
-    course_lib.setup(seed=6)
+    course_book.setup(seed=6)
     assert not set(draw()) & set(first)
 
 
 def test_setup_returns_a_device_that_is_there():
-    device = course_lib.setup()
+    device = course_book.setup()
     assert torch.ones(2, device=device).sum().item() == 2
     assert device.type == ("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -43,7 +44,7 @@ def test_setup_returns_a_device_that_is_there():
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_out_of_range_is_named(seed):
     with pytest.raises(ValueError, match=rf"seed must lie in .* got {seed}"):
-        course_lib.setup(seed)
+        course_book.setup(seed)
 
 
 def test_glue_stores_what_myst_nb_stores(monkeypatch):
@@ -58,7 +59,7 @@ def test_glue_stores_what_myst_nb_stores(monkeypatch):
         "publish_display_data",
         lambda data, metadata=None, **_: published.append((data, metadata)),
     )
-    course_lib.glue("params", "11,689,512")
+    course_book.glue("params", "11,689,512")
     myst_nb.glue("params", "11,689,512", display=False)
     ours, theirs = published
     assert ours == theirs

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from course_lib import results
-from course_lib.experiments import skip_zoo, zoo_nets
-from course_lib.experiments.skip_zoo import EPOCHS, RATES, best_rates, perform, plan
-from course_lib.experiments.zoo_nets import (
+from course_book import results
+from course_book.experiments import skip_zoo, zoo_nets
+from course_book.experiments.skip_zoo import EPOCHS, RATES, best_rates, perform, plan
+from course_book.experiments.zoo_nets import (
     KINDS,
     DenseLayer,
     DenseNet,
@@ -93,7 +93,7 @@ def test_every_kind_costs_nearly_the_same(kind):
 
 
 def test_addition_is_the_net_of_the_degradation_experiment():
-    from course_lib.experiments.digits import DigitsNet
+    from course_book.experiments.digits import DigitsNet
 
     ours = build("addition", 3)
     with torch.random.fork_rng(devices=[]):
@@ -147,8 +147,8 @@ def test_the_table_is_what_the_code_computes():
         for row in results.load("skip_zoo")
         if (row["kind"], row["lr"], row["seed"]) == ("addition", RATES[0], 0)
     ]
-    from course_lib.experiments import degradation
-    from course_lib.experiments.digits import load_digits
+    from course_book.experiments import degradation
+    from course_book.experiments.digits import load_digits
 
     data = load_digits()
     steps = len(data.train[0]) // degradation.BATCH

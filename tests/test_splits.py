@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from course_lib.classes import SURFACES
+from course_lib.data.classes import SURFACES
 from course_lib.data.splits import (
     CONTRADICTIONS,
     FRACTIONS,

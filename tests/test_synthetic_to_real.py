@@ -4,9 +4,9 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from course_lib import results
-from course_lib.experiments import real_photos as experiment
-from course_lib.experiments.synthetic_to_real import Windows
+from course_book import results
+from course_book.experiments import real_photos as experiment
+from course_book.experiments.synthetic_to_real import Windows
 from course_lib.resnet import resnet18
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from course_lib.classes import CRACK_CLASSES
+from course_lib.data.classes import CRACK_CLASSES
 from course_lib.resnet import BasicBlock, ResNet
-from course_lib.tensorboard import TensorBoardLog, scalar_tag
+from course_lib.trainer.tensorboard import TensorBoardLog, scalar_tag
 
 EVERYTHING = {"scalars": 0, "histograms": 0, "images": 0, "tensors": 0}
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from course_lib import resnet, train
-from course_lib.classes import CRACK_CLASSES
 from course_lib.data import digits
+from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.folders import PhotoDataset
 from course_lib.data.photos import open_photo
 from course_lib.predict import load_predictor

@@ -13,9 +13,15 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
-from course_lib import precision
 from course_lib.data.balance import class_weights
-from course_lib.trainer import ByteImages, History, Trainer, TrainerConfig, batches
+from course_lib.trainer import (
+    ByteImages,
+    History,
+    Trainer,
+    TrainerConfig,
+    batches,
+    precision,
+)
 from course_lib.trainer.batches import Plan, derive
 from course_lib.trainer.inputs import Inputs
 from course_lib.trainer.optimizers import optimizer_for

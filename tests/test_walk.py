@@ -10,8 +10,12 @@ import pytest
 import torch
 from matplotlib.colors import to_rgba
 
-from course_lib import figures
-from course_lib.figures.walk import draw_branches, draw_probabilities, draw_verdicts
+from course_book import figures
+from course_book.figures.mechanism.walk import (
+    draw_branches,
+    draw_probabilities,
+    draw_verdicts,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.figures.worked import draw_max_pooling, draw_products
+from course_book.figures.mechanism.worked import draw_max_pooling, draw_products
 
 
 def texts(figure):

@@ -6,7 +6,7 @@ They stand between two comments; ``tests/test_readme.py`` compares them.
 from pathlib import Path
 from statistics import mean, stdev
 
-from course_lib import results
+from course_book import results
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- measured: tools/readme.py -->\n", "<!-- end of measured -->\n"

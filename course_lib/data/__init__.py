@@ -8,9 +8,9 @@
   decoded cache, and one photo's prediction.
 """
 
-from course_lib.classes import CRACK_CLASSES, SURFACES
 from course_lib.data.balance import balanced_sampler, class_weights
 from course_lib.data.cache import CacheError, DecodedCache
+from course_lib.data.classes import CRACK_CLASSES, SURFACES
 from course_lib.data.digit_sets import ArrayDataset, digits, mnist
 from course_lib.data.download import DownloadError
 from course_lib.data.folders import CrackFolder, PhotoDataset

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from course_lib.classes import CRACK_CLASSES
+from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.photos import (
     OnError,
     PhotoError,

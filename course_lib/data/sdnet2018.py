@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from course_lib.classes import CRACK_CLASSES
 from course_lib.data.archives import extract_zip
+from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.download import DownloadError, RemoteFile, fetch
 from course_lib.data.folders import PhotoDataset
 from course_lib.data.photos import (

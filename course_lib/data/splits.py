@@ -23,7 +23,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from course_lib.classes import SURFACES
+from course_lib.data.classes import SURFACES
 
 __all__ = [
     "CONTRADICTIONS",
@@ -237,7 +237,7 @@ def split_by_group(
 @cache
 def sdnet2018_photos() -> Mapping[str, tuple[int, ...]]:
     """The 230 photos of SDNET2018 and their patches in each of the six classes."""
-    table = files("course_lib") / "results" / "sdnet2018_photos.csv"
+    table = files("course_lib") / "data" / "sdnet2018_photos.csv"
     photos = {}
     lines = table.read_text(encoding="utf-8").splitlines()
     for row in csv.DictReader(line for line in lines if line[0] != "#"):

@@ -46,7 +46,7 @@ class Log:
         """
         if self.log_dir is None:
             return
-        from course_lib.tensorboard import TensorBoardLog
+        from course_lib.trainer.tensorboard import TensorBoardLog
 
         again = epoch > 1
         self.board = TensorBoardLog(self.log_dir, resume_at=epoch if again else None)

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from course_lib.precision import precision_type
-from course_lib.report import Report, report
+from course_lib.metrics import Report, report
 from course_lib.trainer import batches, distributed
 from course_lib.trainer.checkpoints import CheckpointError, Folder
 from course_lib.trainer.config import TrainerConfig
@@ -28,6 +27,7 @@ from course_lib.trainer.inputs import (
 )
 from course_lib.trainer.interrupts import StopSignals, TrainingInterrupted
 from course_lib.trainer.log import Log
+from course_lib.trainer.precision import precision_type
 from course_lib.trainer.progress import Progress
 from course_lib.trainer.state import State, Tally
 from course_lib.training import evaluate, training_steps

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from course_lib.classes import CRACK_CLASSES
 from course_lib.data import CrackFolder, DecodedCache, digits, mnist
 from course_lib.data.augment import digit_views, photo_views
+from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.folders import PhotoDataset
 from course_lib.data.sdnet2018 import SDNET2018
 from course_lib.data.splits import SPLITS, split_by_group

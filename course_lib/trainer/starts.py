@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.classes import CRACK_CLASSES
+from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.resnet import ResNet, load_imagenet_weights
 from course_lib.trainer.checkpoints import CheckpointError, load

@@ -4,7 +4,7 @@ The file holds every convolution and the head as int8 with one scale per output
 channel, the rest as float32: about 10 MB instead of 45. Loading checks its SHA-256
 and unpacks plain arrays only; nothing in the file can run.
 
-``python -m course_lib.experiments.course_weights`` makes it again.
+``python -m course_book.experiments.course_weights`` makes it again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from course_lib.classes import CRACK_CLASSES
+from course_lib.data.classes import CRACK_CLASSES
 from course_lib.resnet import ResNet, resnet18
 
 __all__ = ["SHA256", "WeightsError", "course_resnet18", "load_course_weights", "pack"]
@@ -95,7 +95,7 @@ def load_course_weights(
         raise WeightsError(
             f"the course's weights {FILE} cannot be read ({error}); install "
             "course_lib again, or make them: "
-            "python -m course_lib.experiments.course_weights"
+            "python -m course_book.experiments.course_weights"
         ) from error
     found = hashlib.sha256(data).hexdigest()
     if check and found != SHA256:
@@ -117,7 +117,7 @@ def load_course_weights(
 def course_resnet18() -> ResNet:
     """ResNet-18 with the course's weights, in eval mode, on the CPU.
 
-    It tells the six classes ``course_lib.classes.CRACK_CLASSES`` apart, in that
+    It tells the six classes ``course_lib.data.classes.CRACK_CLASSES`` apart, in that
     order, in pictures of 128 to 224 px, normalized with ``IMAGENET_MEAN`` and
     ``IMAGENET_STD`` of ``course_lib.data.transforms``. Of unseen synthetic pictures
     it gets 88 % right at 128 px and 83 % at 224 px (1,200 and 600 pictures; chance

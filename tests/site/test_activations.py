@@ -14,12 +14,12 @@ from test_explorers import PHONE, call, frame, said
 from torch.nn import functional as F
 from visits import settle, visit
 
-from course_lib.classes import CRACK_CLASSES
+from course_book.explorers import ActivationsExplorer
+from course_book.explorers import page as files
+from course_book.explorers.activations import PHOTO
+from course_book.explorers.packed import TOLERANCE
 from course_lib.data import evaluation_transform
-from course_lib.explorers import ActivationsExplorer
-from course_lib.explorers import page as files
-from course_lib.explorers.activations import PHOTO
-from course_lib.explorers.packed import TOLERANCE
+from course_lib.data.classes import CRACK_CLASSES
 from course_lib.synthetic import SyntheticCracks
 from course_lib.weights import course_resnet18
 

@@ -50,7 +50,7 @@ def test_again_after_warnings_changes_and_removals(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("_config.yml", "references.bib"):
         shutil.copy(ROOT / name, tmp_path)
-    explorers = "course_lib/explorers"
+    explorers = "course_book/explorers"
     shutil.copytree(ROOT / explorers, tmp_path / explorers)
     page, notebook = tmp_path / "page.md", tmp_path / "numbers.ipynb"
     html = tmp_path / "_build" / "html"

@@ -13,10 +13,10 @@ import torch
 from torch.nn import functional as F
 from visits import pages, settle, visit
 
+from course_book.experiments.gradient_flow import chain
+from course_book.explorers import page as files
 from course_lib.dimensions import Layer, output_size, unread
 from course_lib.dimensions.text import arithmetic
-from course_lib.experiments.gradient_flow import chain
-from course_lib.explorers import page as files
 from course_lib.ledger import fits, ledger
 from course_lib.resnet import LAYERS, resnet
 

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 pytest.importorskip("jupyterlab")
 
 CELLS = [
-    "from course_lib.explorers import ConvolutionExplorer\n"
+    "from course_book.explorers import ConvolutionExplorer\n"
     "w = ConvolutionExplorer(size=20)\nw",
     "w.kernel = 5",
     "print(w)",

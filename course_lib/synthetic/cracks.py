@@ -1,0 +1,140 @@
+"""Synthetic cracks: where they run, how wide they are, where they fade.
+
+NumPy only. Widths are full widths as fractions of the picture's side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from course_lib.synthetic.draws import Draws
+from course_lib.synthetic.strokes import chain, wander, waver
+
+__all__ = ["Crack", "crack"]
+
+LEVELS = 6  # a crack's path has 2**6 + 1 points
+
+
+class Kind(NamedTuple):
+    """How plainly cracks are to be seen."""
+
+    width: float  # pixels; a narrower crack is drawn so wide
+    tip: float  # pixels, the same where a crack tapers off
+    margin: float  # share of the side; cracks pass through what is inside
+    fading: float  # the most that a crack fades on its way, 0 to 1
+
+
+FAINT = Kind(width=0.9, tip=0.75, margin=0.12, fading=0.9)
+CLEAR = Kind(width=2.6, tip=1.8, margin=0.25, fading=0.3)
+
+
+@dataclass
+class Crack:
+    """A crack as maps over the picture.
+
+    Attributes:
+        cover: [size, size] in 0 ... 1, how much of a pixel the crack takes.
+        width: full width of the main branch, a fraction of the side.
+    """
+
+    cover: np.ndarray
+    width: float
+
+
+def _ends(draws: Draws, within: bool, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Two ends such that a good part of the line between them is in the picture."""
+    anchor = draws.uniform(margin, 1 - margin, 2)
+    angle = draws.uniform(0, 2 * np.pi)
+    direction = np.array([np.cos(angle), np.sin(angle)])
+    # Most cracks are longer than the picture; some begin or end inside it.
+    forward, back = draws.uniform(0.03, 0.38, 2) + margin
+    forward = forward if draws.chance(0.3) and within else 1.5
+    back = back if draws.chance(0.12) and within else 1.5
+    return anchor - back * direction, anchor + forward * direction
+
+
+def _seen(path: np.ndarray) -> np.ndarray:
+    return np.all((path > 0.02) & (path < 0.98), axis=1)
+
+
+def _strength(draws: Draws, path: np.ndarray, fading: float) -> np.ndarray:
+    """Darkness along a crack: it fades, breaks off and comes back."""
+    strength = np.clip(1 - fading + 0.9 * fading * waver(draws, len(path), 12), 0, 1)
+    seen = np.sort(strength[_seen(path)])
+    if len(seen) == 0:
+        return strength
+    # However much it fades, four tenths of what is in view stay visible.
+    typical = seen[int(0.6 * (len(seen) - 1))]
+    return np.clip(strength + max(0.0, 0.75 - typical), 0, 1)
+
+
+def crack(draws: Draws, size: int, wider: float = 1.0, clear: bool = False) -> Crack:
+    """Draw one crack with its branches.
+
+    Args:
+        draws: source of randomness.
+        size: pixels per side.
+        wider: factor on the width; coarse surfaces hide fine cracks.
+        clear: at least 2.6 pixels wide, whole, and through the middle; else a crack
+            narrower than 0.9 pixels is drawn with that width, so that something of
+            it is there at every size.
+    """
+    kind = CLEAR if clear else FAINT
+    # Most are hairlines; the others gape, up to a sixth of the side.
+    if draws.chance(0.65):
+        width = draws.log_uniform(0.007, 0.018)
+    else:
+        width = draws.log_uniform(0.014, 0.16)
+    width *= wider
+    thin = width < 0.04
+    width = max(width, kind.width / size)
+    start, end = _ends(draws, thin, kind.margin)
+    smooth = draws.uniform(0.55, 0.95)
+    bend = draws.uniform(0.04, 0.2)
+    path = wander(draws, start, end, LEVELS, bend, smooth)
+    for _ in range(4):  # bent out of the picture: straighten it
+        if _seen(path).sum() >= 8:
+            break
+        path = (path + np.linspace(start, end, len(path))) / 2
+    fading = draws.uniform(0, kind.fading) if draws.chance(0.6) and thin else 0.0
+    cover = _line(draws, size, path, width, fading, kind.tip)
+    branches = draws.integer(4) if draws.chance(0.5) else 0
+    inside = np.flatnonzero(_seen(path))
+    for _ in range(branches):
+        at = int(inside[draws.integer(len(inside))])
+        step = path[min(at + 2, len(path) - 1)] - path[max(at - 2, 0)]
+        angle = np.arctan2(step[1], step[0])
+        turn = draws.uniform(0.3, 1.3)
+        angle += turn if draws.chance(0.5) else -turn
+        length = draws.log_uniform(0.1, 0.9)
+        tip = path[at] + length * np.array([np.cos(angle), np.sin(angle)])
+        twig = wander(draws, path[at], tip, LEVELS - 1, bend, smooth)
+        thinner = width * draws.uniform(0.35, 0.9)
+        cover = np.maximum(
+            cover, _line(draws, size, twig, thinner, fading, kind.tip, True)
+        )
+    return Crack(cover, width)
+
+
+def _line(
+    draws: Draws,
+    size: int,
+    path: np.ndarray,
+    width: float,
+    fading: float,
+    tip_width: float,
+    taper: bool = False,
+) -> np.ndarray:
+    count = len(path)
+    widths = width * np.exp(draws.uniform(0.1, 0.55) * waver(draws, count, 16))
+    tip = np.linspace(1, 0, count)
+    # A crack ends in a point, but the point stays as dark as a hairline is.
+    widths *= np.clip(2.5 * tip, 0.15, 1) if taper else np.clip(10 * tip, 0.15, 1)
+    widths = np.maximum(widths, min(width, tip_width / size))
+    strength = _strength(draws, path, fading)
+    if taper:
+        strength = strength * np.clip(4 * tip, 0, 1)
+    return chain(size, path, widths, strength)

@@ -1,0 +1,133 @@
+"""Cracks from a seed: the data set that every notebook has without a download.
+
+Six balanced classes, ``course_lib.data.classes.CRACK_CLASSES``. Picture i depends on
+(seed, split, i) and on nothing else: not on the number of pictures, the order of
+access, the platform or the library version (up to two gray levels). The pictures
+are drawn by :mod:`course_lib.synthetic.scene`, which needs NumPy only.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import Dataset
+
+from course_lib.data.classes import CRACK_CLASSES
+from course_lib.synthetic.scene import picture
+
+__all__ = ["COUNTS", "SyntheticCracks"]
+
+SPLITS = ("train", "validation", "test")
+# A hairline is a thousandth of a photo's side: a small picture cannot show it.
+SMALL = 96
+COUNTS = {"train": 2000, "validation": 500, "test": 500}
+
+
+def _draw(seed: int, split: int, size: int, clear: bool, index: int) -> np.ndarray:
+    return picture((seed, split, index), index % len(CRACK_CLASSES), size, clear)
+
+
+class SyntheticCracks(Dataset):
+    """Synthetic photos of decks, pavements and walls, cracked or not.
+
+    Items are ``(image, label)``: a PIL RGB image of ``size`` x ``size`` pixels,
+    or what ``transform`` makes of it, and an int, an index into ``classes``. A
+    larger size shows the same scenes in more detail (for the same ``clear``). Drawn
+    pictures are kept in memory (12 kB each at 64 px), so that the second epoch costs
+    nothing.
+
+    Args:
+        split: ``"train"``, ``"validation"`` or ``"test"``; no picture is in two.
+        size: pixels per side, 16 to 1024.
+        count: number of pictures; 2,000, 500 and 500 unless told.
+        transform: applied to the PIL image on every access.
+        seed: 0 to 2**32 - 1; another seed is another data set.
+        clear: True draws cracks wide and dark and walls in color, so that few pixels
+            tell the classes apart; False draws most cracks as hairlines, which the
+            eye can miss. Unless told, pictures below 96 pixels are clear.
+
+    Attributes:
+        classes: the six names.
+        labels: the label of every item, int64 [count].
+
+    Raises:
+        ValueError: names the argument, its value and what to use.
+    """
+
+    classes: Sequence[str] = CRACK_CLASSES
+
+    def __init__(
+        self,
+        split: str = "train",
+        size: int = 64,
+        count: int | None = None,
+        *,
+        transform: Callable[[Image.Image], Any] | None = None,
+        seed: int = 0,
+        clear: bool | None = None,
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+        if not 16 <= operator.index(size) <= 1024:
+            raise ValueError(f"size must lie in 16 ... 1024 pixels, got {size}")
+        count = COUNTS[split] if count is None else operator.index(count)
+        if not 1 <= count < 2**32:
+            raise ValueError(f"count must be at least 1, got {count}")
+        if not 0 <= operator.index(seed) < 2**32:
+            raise ValueError(f"seed must lie in 0 ... 2**32 - 1, got {seed}")
+        self.split, self.size, self.count = split, int(size), count
+        self.transform, self.seed = transform, int(seed)
+        self.clear = size < SMALL if clear is None else bool(clear)
+        self.labels = np.arange(count) % len(self.classes)
+        self._drawn: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        index = operator.index(index)
+        if not -self.count <= index < self.count:
+            raise IndexError(f"index {index} is out of range for {self.count} pictures")
+        index %= self.count
+        if index not in self._drawn:
+            self._drawn[index] = self._drawer()(index)
+        image: Any = Image.fromarray(self._drawn[index])
+        if self.transform is not None:
+            image = self.transform(image)
+        return image, int(self.labels[index])
+
+    def __repr__(self) -> str:
+        return (
+            f"SyntheticCracks({self.split!r}, size={self.size}, "
+            f"count={self.count}, seed={self.seed}, clear={self.clear})"
+        )
+
+    def _drawer(self) -> Callable[[int], np.ndarray]:
+        return partial(
+            _draw, self.seed, SPLITS.index(self.split), self.size, self.clear
+        )
+
+    def arrays(self, workers: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Draw all pictures at once.
+
+        Args:
+            workers: processes to share the work; 0 draws in this one.
+
+        Returns:
+            ``(pictures, labels)``: uint8 [count, size, size, 3] and int64 [count].
+        """
+        missing = [i for i in range(self.count) if i not in self._drawn]
+        if workers and missing:
+            with ProcessPoolExecutor(workers) as pool:
+                drawn = pool.map(self._drawer(), missing, chunksize=32)
+                self._drawn.update(zip(missing, drawn))
+        else:
+            self._drawn.update(zip(missing, map(self._drawer(), missing)))
+        stack = np.stack([self._drawn[i] for i in range(self.count)])
+        return stack, self.labels.copy()

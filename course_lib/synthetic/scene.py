@@ -1,0 +1,239 @@
+"""One synthetic crack picture from one key: surface, crack, clutter, camera.
+
+NumPy only, no torch. The stream of every part is split off before the part is
+drawn, so the crack of a picture is the same at every size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from course_lib.data.classes import SURFACES
+from course_lib.synthetic.clutter import leaf_shadows, litter
+from course_lib.synthetic.cracks import crack
+from course_lib.synthetic.draws import Draws
+from course_lib.synthetic.textures import TEXTURES, field, grid
+
+__all__ = ["picture", "stages"]
+
+# In clear pictures cracks swallow more light, so that no clutter is as dark.
+DEEPER = 4.0
+# Between stones or bricks a hairline could not be seen: cracks are wider there.
+COARSE = {"deck": 1.0, "pavement": 1.8, "wall": 1.25}
+
+
+def picture(
+    key: tuple[int, ...], label: int, size: int, clear: bool = False
+) -> np.ndarray:
+    """Draw one picture.
+
+    Args:
+        key: integers that name the picture; the same key, label and size give
+            the same picture everywhere, up to two gray levels.
+        label: 0 to 5, an index into ``CRACK_CLASSES``.
+        size: pixels per side, at least 16.
+        clear: a camera that sees no hairline, see :func:`stages`.
+
+    Returns:
+        uint8 [size, size, 3], RGB.
+    """
+    *_, (_, last) = stages(key, label, size, clear)
+    return last
+
+
+def stages(
+    key: tuple[int, ...], label: int, size: int, clear: bool = False
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Draw one picture and show it after every step, for looking.
+
+    Args:
+        key: as for :func:`picture`.
+        label: as for :func:`picture`.
+        size: as for :func:`picture`.
+        clear: what can be told apart in few pixels: cracks two pixels wide and
+            more, deep, seldom broken off, and through the middle; walls of brick
+            or of plaster in a strong color, which no concrete has.
+
+    Yields:
+        ``(name, image)`` five times: ``"surface"``, ``"crack"``, ``"clutter"`` and
+        ``"light"``, float64 [size, size, 3] of about 0 ... 1, and ``"camera"``,
+        the finished picture as uint8.
+    """
+    surface, cracked = SURFACES[label // 2], label % 2 == 1
+    draws = Draws(*key, label)
+    light = draws.uniform(0, 2 * np.pi)
+    painted = clear and surface == "wall"
+    texture = TEXTURES["painted wall" if painted else surface]
+    albedo, slope = texture(draws.split(), size, light)
+
+    def lit() -> np.ndarray:
+        return albedo * np.clip(1 + slope, 0.25, 1.7)[..., None]
+
+    yield "surface", lit()
+    if cracked:
+        for _ in range(2 if draws.chance(0.15) else 1):
+            _open(draws.split(), albedo, slope, light, COARSE[surface], clear)
+    yield "crack", lit()
+    litter(draws.split(), surface, albedo, light)
+    image = lit()
+    yield "clutter", image
+    image = _illuminate(draws.split(), image)
+    yield "light", image
+    yield "camera", _photograph(draws.split(), image)
+
+
+def _open(
+    draws: Draws,
+    albedo: np.ndarray,
+    slope: np.ndarray,
+    light: float,
+    wider: float,
+    clear: bool,
+) -> None:
+    """Let a crack into a surface: dark inside, its rim lit, its banks changed."""
+    size = len(albedo)
+    made = crack(draws.split(), size, wider, clear)
+    cover = made.cover
+    # Hairlines are shallow: less light is lost in them.
+    wide = np.clip(made.width / 0.03, 0, 1)
+    deepest = 0.55 + 0.4 * wide
+    dark = draws.uniform(0.16 + 0.35 * wide, deepest)
+    dark = 1 - (1 - dark) ** (wider * DEEPER if clear else wider)
+    tint = 1 + draws.uniform(-0.06, 0.06, 3)
+    toward = np.array([np.cos(light), np.sin(light)])
+    rubble = field(draws.split(), size, 3, 60, 0.6)
+    inside = (1 - dark) * (1 + 0.25 * wide * rubble)
+    # In a gaping crack light reaches the bank that faces it.
+    soft = blur(cover, max(0.5, 0.25 * made.width * size))
+    dy, dx = np.gradient(soft)
+    facing = (toward[0] * dx + toward[1] * dy) * made.width * size
+    inside = inside * (1 + draws.uniform(0, 2.5) * wide * np.clip(facing, -0.4, 1))
+    banks = blur(cover, draws.uniform(0.01, 0.05) * size)
+    if draws.chance(0.35):  # lime washed out, or dirt washed in
+        albedo *= (1 + draws.uniform(-0.35, 0.4) * banks)[..., None]
+    albedo *= 1 - cover[..., None] * (1 - np.clip(inside, 0, 1)[..., None] * tint)
+    dy, dx = np.gradient(blur(cover, 0.6 + 0.1 * made.width * size))
+    tilt = toward[0] * dx + toward[1] * dy
+    slope += draws.uniform(0, 1.2) * np.clip(-tilt, 0, 0.6) * (1 - cover)
+
+
+def _illuminate(draws: Draws, image: np.ndarray) -> np.ndarray:
+    size = len(image)
+    x, y = grid(size)
+    angle = draws.uniform(0, 2 * np.pi)
+    ramp = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)
+    falloff = draws.uniform(0, 0.3) if draws.chance(0.5) else draws.uniform(0, 0.08)
+    lamp = 1 + falloff * ramp
+    if draws.chance(0.3):
+        lamp *= 1 + draws.uniform(0, 0.06) * field(draws, size, 0.7, 3, 1.5)
+    own = draws.split()
+    if draws.chance(0.05):
+        lamp *= leaf_shadows(own, size)
+    if draws.chance(0.06):  # the edge of a building's shadow
+        turn, offset = draws.uniform(0, 2 * np.pi), draws.uniform(-0.4, 0.4)
+        side = (x - 0.5) * np.cos(turn) + (y - 0.5) * np.sin(turn) - offset
+        soft = draws.log_uniform(0.02, 0.3)
+        lamp *= 1 - draws.uniform(0.2, 0.6) * np.clip(side / soft + 0.5, 0, 1)
+    return image * lamp[..., None]
+
+
+def _photograph(draws: Draws, image: np.ndarray) -> np.ndarray:
+    """Exposure, color cast, lens blur, sensor noise, JPEG, bytes."""
+    size = len(image)
+    # White balance errs between blue and amber, hardly toward green.
+    amber = draws.uniform(-0.05, 0.05)
+    cast = 1 + np.array([amber, draws.uniform(-0.012, 0.012), -amber])
+    image = image * cast * draws.uniform(0.85, 1.2)
+    # A photo holds the light to a power; brightness is already perceptual here,
+    # so that only the camera's contrast curve remains.
+    image = np.clip(image, 0.004, 1) ** draws.uniform(0.85, 1.2)
+    image = blur(image, draws.uniform(0.25, 0.85))
+    gray = draws.split().normal((size, size, 1)) * draws.uniform(0, 0.012)
+    color = draws.split().normal((size, size, 3)) * draws.uniform(0, 0.006)
+    levels = 255 * (image + gray + color)
+    if draws.chance(0.8):
+        levels = jpeg(levels, draws.uniform(45, 96))
+    return np.clip(np.floor(levels + 0.5), 0, 255).astype(np.uint8)
+
+
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of [H, W] or [H, W, C], the border repeated; sigma in pixels."""
+    radius = max(1, int(np.ceil(2.5 * sigma)))
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    taps /= taps.sum()
+    for axis in (0, 1):
+        pad = [(radius, radius) if a == axis else (0, 0) for a in range(image.ndim)]
+        padded = np.pad(image, pad, mode="edge")
+        length = image.shape[axis]
+        image = sum(
+            tap * np.take(padded, range(k, k + length), axis=axis)
+            for k, tap in enumerate(taps)
+        )
+    return image
+
+
+# Annex K of the JPEG standard (ITU-T T.81): quantization of brightness and color.
+LUMA = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
+    dtype=float,
+)
+CHROMA = np.full((8, 8), 99.0)
+CHROMA[:4, :4] = [
+    [17, 18, 24, 47],
+    [18, 21, 26, 66],
+    [24, 26, 56, 99],
+    [47, 66, 99, 99],
+]
+TO_YCC = np.array(
+    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+)
+TO_RGB = np.linalg.inv(TO_YCC)
+
+
+@lru_cache(maxsize=1)
+def _cosines() -> np.ndarray:
+    k, n = np.mgrid[0:8, 0:8]
+    basis = np.cos(np.pi * (2 * n + 1) * k / 16) / 2
+    basis[0] /= np.sqrt(2)
+    return basis
+
+
+def jpeg(levels: np.ndarray, quality: float) -> np.ndarray:
+    """What JPEG does to a picture: rounding the cosine waves of each 8x8 block.
+
+    Own arithmetic in float64, because libjpeg's result differs between builds.
+
+    Args:
+        levels: float64 [size, size, 3], RGB in 0 ... 255.
+        quality: 1 ... 100 as in libjpeg.
+
+    Returns:
+        float64, the same shape.
+    """
+    size = len(levels)
+    pad = -size % 8
+    padded = np.pad(levels, ((0, pad), (0, pad), (0, 0)), mode="edge") - 128
+    blocks = len(padded) // 8
+    scale = 50 / quality if quality < 50 else 2 - quality / 50
+    steps = np.stack([LUMA, CHROMA, CHROMA], -1) * scale
+    steps = np.maximum(np.floor(steps + 0.5), 1)[None, :, None]
+    basis = _cosines()
+    ycc = (padded @ TO_YCC.T).reshape(blocks, 8, blocks, 8, 3)
+    waves = np.einsum("ky,aybxc,lx->akblc", basis, ycc, basis, optimize=True)
+    # The small shift settles ties, which flat saturated blocks would cause.
+    waves = np.floor(waves / steps + 0.5 + 1e-6) * steps
+    ycc = np.einsum("ky,akblc,lx->aybxc", basis, waves, basis, optimize=True)
+    rgb = ycc.reshape(padded.shape) @ TO_RGB.T + 128
+    return rgb[:size, :size]
