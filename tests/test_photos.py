@@ -6,6 +6,7 @@ import pickle
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -157,7 +158,7 @@ def test_any_size(size):
 
 def test_gigantic_files_are_refused_before_decoding():
     rows = b"\0" * 1000
-    with pytest.raises(PhotoError, match="too large"):
+    with pytest.raises(PhotoError, match=r"60000 × 60000 .* 178,956,970 allowed"):
         open_photo(png(60_000, 60_000, 8, 2, rows))
     with pytest.raises(PhotoError, match=r"13000 × 10000 .* 100 allowed"):
         open_photo(png(13_000, 10_000, 1, 0, rows), max_pixels=100)
@@ -177,6 +178,52 @@ def test_large_but_allowed_pictures_do_not_warn():
         cut = png(width, height, 1, 0, b"\0" * 100)
         with pytest.raises(PhotoError, match="broken picture"):
             open_photo(cut)
+
+
+def test_max_pixels_goes_beyond_pillows_own_limit(monkeypatch):
+    """Pillow's limit is lowered here, so that the picture can be small."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert pixels(stored(RAMP)).shape == RAMP.shape
+    assert Image.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(PhotoError, match="broken"):
+        open_photo(stored(RAMP)[:20])
+    assert Image.MAX_IMAGE_PIXELS == 100
+    # A picture of 200 million pixels fails for its missing bytes, not for its size.
+    huge = png(20_000, 10_000, 1, 0, b"\0" * 100)
+    with pytest.raises(PhotoError, match="broken picture"):
+        open_photo(huge, max_pixels=300_000_000)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "mode"),
+    [("JPEG", "RGB"), ("JPEG", "L"), ("JPEG", "CMYK"), ("MPO", "RGB"), ("PNG", "L")],
+)
+def test_at_least_decodes_no_more_than_needed(file_format, mode):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    yy, xx = np.mgrid[:403, :805]
+    smooth = np.stack([xx / 4, yy / 2, (xx + yy) / 5], 2).astype(np.uint8)
+    data = stored(smooth, file_format, mode=mode, exif=exif)
+    full = open_photo(data)
+    assert full.size == full.info["original_size"] == (403, 805)
+    for at_least, divisor in ((100, 4), (101, 2), (202, 1), (50, 8), (1, 8)):
+        image = open_photo(data, at_least=at_least)
+        divisor = 1 if file_format == "PNG" else divisor
+        assert image.size == (-(-403 // divisor), -(-805 // divisor))
+        assert image.info["original_size"] == (403, 805)
+        small = [np.asarray(i.resize((40, 80)), float) for i in (full, image)]
+        assert np.abs(small[0] - small[1]).mean() < 2
+    with pytest.raises(ValueError, match="at_least must be at least 1 pixel, got 0"):
+        open_photo(data, at_least=0)
+
+
+def test_threads_leave_pillow_and_warnings_as_they_were():
+    data = stored(np.kron(RAMP, np.ones((4, 4, 1), np.uint8)), "JPEG")
+    before = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        sizes = {image.size for image in pool.map(open_photo, [data] * 200)}
+    assert sizes == {(160, 96)}
+    assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before
 
 
 def test_reasons(tmp_path):
