@@ -33,7 +33,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# What a second build may keep of the first one: _ext/again.py.
+# What a second build may keep of the first one: _ext/incremental_build.py.
 book: $(BOOK_VENV)/.installed ## build the book from the stored outputs
 	@$(BOOK_VENV)/bin/jupyter-book build . -W --keep-going --quiet
 	@echo "The book is built. Open file://$(CURDIR)/$(HTML)/index.html"

@@ -14,7 +14,7 @@ c.ClearSolutions.code_stub = {"python": "# Your code here, in place of the dots.
 # Cells for the book alone: how solutions are shown, and why they are right.
 c.TagRemovePreprocessor.remove_cell_tags = {"book-only"}
 
-# Seconds for one cell. A check stops a learner's function after 20 by itself.
+# Seconds for one cell.
 c.Execute.timeout = 40
 c.Execute.interrupt_on_timeout = True
 # Checks that a learner has deleted come back and are marked.

@@ -24,6 +24,7 @@ from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
 FOLDER = Path(__file__).parent.parent / "course_book" / "explorers"
+SHARED = ("page.py", "common.js", "explorers.css")  # what every explorer is made with
 
 
 def load_page():
@@ -36,7 +37,7 @@ def load_page():
 page = load_page()
 
 
-class Explorer(SphinxDirective):
+class ExplorerDirective(SphinxDirective):
     required_arguments = 1
     has_content = True
     option_spec: ClassVar = {
@@ -47,7 +48,7 @@ class Explorer(SphinxDirective):
     def run(self):
         name = self.arguments[0]
         files = FOLDER.glob(f"{name}.*")
-        for path in [*files, FOLDER / "page.py", FOLDER / "explorers.css"]:
+        for path in [*files, *(FOLDER / one for one in SHARED)]:
             self.env.note_dependency(str(path))
         try:
             state = json.loads(self.options.get("state", "{}"))
@@ -78,6 +79,6 @@ def copy_files(app, error):
 
 
 def setup(app):
-    app.add_directive("explorer", Explorer)
+    app.add_directive("explorer", ExplorerDirective)
     app.connect("build-finished", copy_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

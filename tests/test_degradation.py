@@ -11,7 +11,7 @@ from torch import nn
 
 from course_book import results
 from course_book.experiments import degradation, digits
-from course_book.experiments.degradation import Run, build, plan, train
+from course_book.experiments.degradation import Setting, build, plan, train
 from course_book.experiments.digits import DigitsNet, gradient_norms, remove_bn
 
 
@@ -185,7 +185,7 @@ def test_the_table_has_every_run_of_the_plan():
     assert seeds >= 5
     by_run = {}
     for row in rows:
-        run = Run(*(row[field] for field in Run.__dataclass_fields__))
+        run = Setting(*(row[field] for field in Setting.__dataclass_fields__))
         by_run.setdefault(run, []).append(row)
     assert set(by_run) == set(plan(seeds))
     finals = {"final_train_error", "validation_error", "validation_loss", "test_error"}
@@ -202,7 +202,9 @@ def test_the_table_has_every_run_of_the_plan():
 
 def test_the_table_is_what_the_code_computes(data):
     """One cheap run again. Other machines round otherwise, hence the tolerance."""
-    run = Run("depth", "residual", 20, degradation.LEARNING_RATE, degradation.EPOCHS, 1)
+    run = Setting(
+        "depth", "residual", 20, degradation.LEARNING_RATE, degradation.EPOCHS, 1
+    )
     stored = [
         row
         for row in results.load("degradation")
@@ -217,7 +219,7 @@ def test_the_table_is_what_the_code_computes(data):
 
 
 def test_the_command_writes_what_load_reads(tmp_path, monkeypatch):
-    cheap = [Run("depth", kind, 8, 0.03, 1, 0) for kind in ("plain", "residual")]
+    cheap = [Setting("depth", kind, 8, 0.03, 1, 0) for kind in ("plain", "residual")]
     monkeypatch.setattr(degradation, "plan", lambda seeds: cheap[: seeds + 1])
     monkeypatch.setattr(results, "files", lambda package: tmp_path)
     degradation.main(["--seeds", "1", "--out", str(tmp_path / "new.csv")])
@@ -226,7 +228,7 @@ def test_the_command_writes_what_load_reads(tmp_path, monkeypatch):
         ("plain", 1),
         ("residual", 1),
     ]
-    assert torch.__version__ in results.about("new")
+    assert torch.__version__ in results.metadata("new")
 
 
 def test_load_reads_numbers_texts_and_gaps(tmp_path, monkeypatch):
@@ -239,7 +241,7 @@ def test_load_reads_numbers_texts_and_gaps(tmp_path, monkeypatch):
         {"name": "plain", "count": 3, "share": 0.25, "none": None},
         {"name": "b", "count": -1, "share": 0.001, "none": "x"},
     ]
-    assert results.about("table") == "made by hand\ntorch 0"
+    assert results.metadata("table") == "made by hand\ntorch 0"
 
 
 @pytest.mark.parametrize("name", ["degradatoin", "degradation.csv", "../resnet", ""])

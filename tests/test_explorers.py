@@ -16,7 +16,7 @@ import traitlets
 
 import course_book.explorers as explorers
 from course_book.explorers import page
-from course_book.explorers.__main__ import contents, with_common
+from course_book.explorers.__main__ import contents
 from course_book.results import load
 
 CLASSES = {getattr(explorers, name).name: name for name in explorers.__all__}
@@ -59,14 +59,20 @@ def test_the_files_are_what_python_writes():
     assert stale == [], "run python -m course_book.explorers"
 
 
-def test_a_module_without_the_common_block_is_refused():
-    with pytest.raises(ValueError, match="one block"):
-        with_common("export default {}")
+def test_common_js_is_joined_once_and_a_module_without_its_mark_is_refused(monkeypatch):
+    common = page.read_text("common.js")
+    for name in page.names():
+        assert page.module(name).count(common) == 1
+        assert common not in page.read_text(f"{name}.js")
+        assert getattr(explorers, CLASSES[name])._esm == page.module(name)
+    monkeypatch.setattr(page, "read_text", lambda name: "export default {}")
+    with pytest.raises(ValueError, match=r"needs one line '// common\.js'"):
+        page.module("convolution")
 
 
 @every
 def test_a_module_is_one_small_self_contained_file(name):
-    text = page.read_text(f"{name}.js")
+    text = page.module(name)
     assert len(text.encode()) < 30_000
     assert len(page.style(name).encode()) < 12_000
     assert not re.search(

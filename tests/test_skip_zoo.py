@@ -137,7 +137,7 @@ def test_the_table_has_every_run_and_every_epoch():
     assert set(best_rates(rows)) == set(KINDS)
     for row in rows:
         assert (row["test_error"] is not None) == (row["epoch"] == EPOCHS)
-    assert "skip_zoo --seeds" in results.about("skip_zoo")
+    assert "skip_zoo --seeds" in results.metadata("skip_zoo")
 
 
 def test_the_table_is_what_the_code_computes():
@@ -186,4 +186,4 @@ def test_the_command_writes_what_load_reads(tmp_path, monkeypatch):
     (row,) = results.load("new")
     assert (row["kind"], row["epoch"], row["seed"]) == ("none", 1, 0)
     assert row["validation_loss"] is not None
-    assert torch.__version__ in results.about("new")
+    assert torch.__version__ in results.metadata("new")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_book.exercises.draws import Draws
+from course_book.exercises.random_inputs import RandomInputs
 from course_book.exercises.runner import Learner, NotYet, check, judge
 from course_book.exercises.values import describe
 from course_lib.dimensions import unread
@@ -38,7 +38,7 @@ def check_logit_gradient(learner: Learner) -> None:
 
     cases = []
     for seed in range(4):
-        draws = Draws(seed)
+        draws = RandomInputs(seed)
         batch, classes = draws.integer(2, 6), draws.integer(3, 7)
         z = 3 * draws.normal(batch, classes)
         z = z + 1000 if seed == 3 else z
@@ -87,7 +87,7 @@ def check_linear(learner: Learner) -> None:
     """``linear_backward(delta, x, w)``: ∂L/∂x, ∂L/∂w and ∂L/∂b of x·wᵀ + b."""
     cases = []
     for seed in range(4):
-        draws = Draws(10 + seed)
+        draws = RandomInputs(10 + seed)
         batch, wide, out = (draws.integer(2, 5) for _ in range(3))
         wide = wide + 1 if wide == out else wide
         x, w = draws.normal(batch, wide), draws.normal(out, wide)
@@ -139,7 +139,7 @@ def check_row(learner: Learner) -> None:
     """``row_backward(delta, x, w, stride)``: ∂L/∂x and ∂L/∂w of one row."""
     cases = []
     for seed in range(6):
-        draws = Draws(20 + seed)
+        draws = RandomInputs(20 + seed)
         k, s = ((2, 3), (3, 1), (3, 2), (2, 1), (4, 2), (1, 2))[seed]
         x, w = draws.normal(draws.integer(7, 12)), draws.normal(k)
         cases.append((draws.normal(len(_row(x, w, s))), x, w, s))
@@ -204,7 +204,7 @@ def check_zero_places(learner: Learner) -> None:
         return unread(n, k, s, p, d).read
 
     cases = [(13, 3, 2, 2, 2), (13, 3, 2, 1, 2), (56, 1, 2, 0, 1), (7, 3, 1, 1, 1)]
-    draws = Draws(30)
+    draws = RandomInputs(30)
     while len(cases) < 16:
         n, k, s = draws.integer(4, 20), draws.integer(1, 4), draws.integer(1, 4)
         p, d = draws.integer(0, 2), draws.integer(1, 3)
@@ -253,7 +253,7 @@ def check_average_pool(learner: Learner) -> None:
     """``average_pool_backward(delta, size)``: K = 3, S = 2, P = 1, [B, C, N, N]."""
     cases = []
     for seed, size in enumerate((9, 8, 5, 7)):
-        draws = Draws(40 + seed)
+        draws = RandomInputs(40 + seed)
         out = (size - 1) // 2 + 1
         cases.append((draws.normal(2, draws.integer(1, 3), out, out), size))
 
@@ -303,7 +303,7 @@ def check_unit_backward(learner: Learner) -> None:
     """``unit_backward(delta, x, y, branch_backward)`` of y = ReLU(x + F(x))."""
     cases = []
     for seed in range(4):
-        draws = Draws(50 + seed)
+        draws = RandomInputs(50 + seed)
         x = draws.normal(2, 3, 4, 4)
         weight = draws.normal(3, 3, 3, 3) * 0.5
         y = F.relu(x + torch.tanh(F.conv2d(x, weight, padding=1)))
@@ -374,7 +374,7 @@ def _norm(z: Tensor) -> Tensor:
 def check_blind(learner: Learner) -> None:
     """``blind(z)``: two δ of z's shape of which BN in train mode passes nothing on."""
     for seed in range(3):
-        draws = Draws(60 + seed)
+        draws = RandomInputs(60 + seed)
         z = 10 * draws.normal(4, draws.integer(1, 3), 3, 5)
         call = learner.call((z,))
         got = learner(z)
@@ -451,7 +451,7 @@ def check_batch_norm_backward(learner: Learner) -> None:
 
     cases = []
     for seed in range(4):
-        draws = Draws(70 + seed)
+        draws = RandomInputs(70 + seed)
         z = 2 * draws.normal(draws.integer(2, 3), draws.integer(2, 4), 2, 3) + 1
         gamma = draws.positive(z.shape[1]) + 0.3
         cases.append((draws.normal(*z.shape), z, gamma, (1e-5, 0.1)[seed % 2]))

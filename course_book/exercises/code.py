@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_book.exercises.draws import Draws
+from course_book.exercises.random_inputs import RandomInputs
 from course_book.exercises.runner import Learner, NotYet, check, judge
 from course_book.exercises.values import describe, difference
 from course_lib.resnet import BasicBlock, conv1x1
@@ -32,12 +32,12 @@ def small_net(seed: int = 0, classes: int = 3) -> nn.Sequential:
         nn.Flatten(),
         nn.Linear(4, classes),
     )
-    return Draws(seed).fill(net.double())
+    return RandomInputs(seed).fill(net.double())
 
 
 def batches(seed: int, sizes: Iterable[int], classes: int = 3) -> list[tuple]:
     """Drawn batches (images [B, 2, 5, 5], labels [B])."""
-    draws = Draws(seed)
+    draws = RandomInputs(seed)
     return [(draws.normal(b, 2, 5, 5), draws.labels(b, classes)) for b in sizes]
 
 
@@ -51,7 +51,7 @@ def check_to_input(learner: Learner) -> None:
 
     cases = []
     for seed in range(4):
-        draws = Draws(seed)
+        draws = RandomInputs(seed)
         size = (draws.integer(2, 6), draws.integer(7, 9), 3)
         photo = torch.randint(256, size, generator=draws.generator)
         cases.append((photo.to(torch.uint8).numpy(),))
@@ -119,7 +119,7 @@ def check_recall(learner: Learner) -> None:
 
     cases = [([0, 0, 1, 1], [0, 1, 1, 1], 2), ([0, 0, 0], [0, 2, 2], 3)]
     for seed in range(4):
-        draws = Draws(10 + seed)
+        draws = RandomInputs(10 + seed)
         classes = draws.integer(2, 6)
         pair = [draws.labels(20, classes).tolist() for _ in range(2)]
         cases.append((*pair, classes))
@@ -322,11 +322,11 @@ def check_repaired_stage(learner: Learner) -> None:
                 f"{call} should name its tensors {min(names)!r} and so on, and has "
                 f"{min(set(stage.state_dict()) ^ names)!r}; keep the name units"
             )
-        Draws(channels).fill(want.double())
+        RandomInputs(channels).fill(want.double())
         stage = stage.double()
         state = {f"units.{name}": t for name, t in want.state_dict().items()}
         stage.load_state_dict(state)
-        x = Draws(units).normal(2, channels, 5, 5)
+        x = RandomInputs(units).normal(2, channels, 5, 5)
         y = learner.guard(lambda s=stage, x=x: s(x.clone()), f"{call}(x)")
         fault = difference(y, want(x.clone()), "its output")
         if fault:

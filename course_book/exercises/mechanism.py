@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_book.exercises.draws import Draws
+from course_book.exercises.random_inputs import RandomInputs
 from course_book.exercises.runner import Learner, NotYet, check, judge
 from course_book.exercises.values import describe
 from course_lib.dimensions import find_settings, output_size
@@ -49,7 +49,7 @@ def check_sizes(learner: Learner) -> None:
             found.append((height, width))
         return found
 
-    draws = Draws(0)
+    draws = RandomInputs(0)
     cases = [(224, 224), (200, 320)]
     cases += [(draws.integer(33, 400), draws.integer(33, 400)) for _ in range(6)]
     judge(
@@ -80,7 +80,7 @@ def check_sizes(learner: Learner) -> None:
 @check("the formula holds for every kernel, stride, padding and dilation drawn")
 def check_rows(learner: Learner) -> None:
     """``rows(n, k, s, p, d)``: how many rows come out of a convolution."""
-    draws = Draws(1)
+    draws = RandomInputs(1)
     cases = [(224, 7, 2, 3, 1), (56, 1, 2, 0, 1), (7, 3, 1, 1, 1)]
     while len(cases) < 24:
         n, k, s = draws.integer(1, 60), draws.integer(1, 7), draws.integer(1, 4)
@@ -193,7 +193,7 @@ def check_unit_parameters(learner: Learner) -> None:
         modules = [unit, *extra]
         return sum(p.numel() for module in modules for p in module.parameters())
 
-    draws = Draws(2)
+    draws = RandomInputs(2)
     cases = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (64, 64, 2), (16, 24, 1)]
     cases += [(draws.integer(1, 99), draws.integer(1, 99), 2) for _ in range(4)]
     hints = [
@@ -241,7 +241,7 @@ def check_read_all(learner: Learner) -> None:
         if not isinstance(module, nn.Module):
             raise NotYet(f"{call} should be a module, and {describe(module)} came")
         module = module.double().cpu().eval()
-        draws = Draws(channels)
+        draws = RandomInputs(channels)
         x = draws.normal(2, channels, size, size).requires_grad_()
         y = learner.guard(lambda m=module, x=x: m(x), f"{call}(x)")
         want = torch.empty(2, out, size // 2, size // 2, dtype=torch.float64)
@@ -319,7 +319,7 @@ def check_split(learner: Learner) -> None:
         return list(got)
 
     for number in range(4):
-        draws = Draws(40 + number)
+        draws = RandomInputs(40 + number)
         names = [f"{7000 + k}" for k in range(draws.integer(12, 30))]
         photos = [name for name in names for _ in range(draws.integer(1, 9))]
         order = torch.randperm(len(photos), generator=draws.generator).tolist()
@@ -342,7 +342,7 @@ def check_split(learner: Learner) -> None:
 @check("no overflow, no logarithm of 0, and each row by itself")
 def check_log_softmax(learner: Learner) -> None:
     """``log_softmax(z)`` along the last dimension, for any logits."""
-    draws = Draws(3)
+    draws = RandomInputs(3)
     cases = [
         (draws.normal(3, 6),),
         (torch.tensor([[1000.0, 0.0, -1000.0]]).double(),),
@@ -401,7 +401,7 @@ def check_dense_scores(learner: Learner) -> None:
     """``dense_scores(maps, weight, bias)``: [B, C, H, W] to [B, classes, H, W]."""
     cases = []
     for seed in range(3):
-        draws = Draws(50 + seed)
+        draws = RandomInputs(50 + seed)
         channels, classes = draws.integer(3, 7), draws.integer(2, 6)
         maps = draws.normal(2, channels, draws.integer(2, 5), draws.integer(6, 8))
         cases.append((maps, draws.normal(classes, channels), draws.normal(classes)))

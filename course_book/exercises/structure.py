@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_book.exercises.draws import Draws
+from course_book.exercises.random_inputs import RandomInputs
 from course_book.exercises.runner import Learner, NotYet, check, copies, judge
 from course_book.exercises.values import describe, difference
 from course_lib.dimensions import output_size
@@ -52,7 +52,7 @@ def _needs_projection(in_channels: int, out_channels: int, stride: int) -> bool:
 @check("stem, units and FC layer, and nothing beside the main path")
 def check_layers(learner: Learner) -> None:
     """``layers_in_name(units, convolutions)``, units per stage."""
-    draws = Draws(1)
+    draws = RandomInputs(1)
     cases = [((2, 2, 2, 2), 2), ((3, 4, 6, 3), 3), ((1, 1, 1, 1), 3)]
     cases += [
         (tuple(draws.integer(1, 4) for _ in range(4)), draws.choice((2, 3)))
@@ -127,7 +127,7 @@ def check_unit(learner: Learner) -> None:
 
 
 def _unit_case(seed: int) -> tuple:
-    draws = Draws(seed)
+    draws = RandomInputs(seed)
     channels, stride = draws.integer(2, 4), 1 + seed % 2
     out = channels * stride
     layers = [conv3x3(channels, out, stride), nn.BatchNorm2d(out)]
@@ -216,7 +216,7 @@ def check_batch_norm(learner: Learner) -> None:
 
 
 def _norm_case(seed: int) -> tuple[Tensor, Tensor, Tensor, float]:
-    draws = Draws(10 + seed)
+    draws = RandomInputs(10 + seed)
     batch, channels = draws.integer(2, 4), draws.integer(2, 5)
     z = 3 * draws.normal(batch, channels, 3, draws.integer(2, 5)) + 1
     return z, draws.positive(channels), draws.normal(channels), (1e-5, 0.1)[seed % 2]
@@ -246,7 +246,7 @@ def check_running(learner: Learner) -> None:
     def cases() -> list:
         drawn = []
         for seed in range(4):
-            draws = Draws(20 + seed)
+            draws = RandomInputs(20 + seed)
             z = _norm_case(seed)[0]
             channels = z.shape[1]
             before = draws.normal(channels), draws.positive(channels)
@@ -292,7 +292,7 @@ def check_running(learner: Learner) -> None:
 def check_repaired(learner: Learner) -> None:
     """``RepairedUnit(in_channels, out_channels)``, a special unit with two faults."""
     for seed, (channels, out) in enumerate([(2, 4), (3, 6)]):
-        draws = Draws(30 + seed)
+        draws = RandomInputs(30 + seed)
         good = BasicBlock(
             channels,
             out,
@@ -389,7 +389,7 @@ def check_identity_kernels(learner: Learner) -> None:
         return F.conv2d(image(channels, size), weight.double().cpu(), padding=size // 2)
 
     def image(channels: int, size: int) -> Tensor:
-        return Draws(channels * size).normal(2, channels, 7, 8)
+        return RandomInputs(channels * size).normal(2, channels, 7, 8)
 
     def by(make: object) -> object:
         def convolved(channels: int, size: int) -> Tensor:

@@ -16,7 +16,7 @@ from typing import Any
 SHORT = 60
 
 
-class Kind(str):
+class WrongType(str):
     """A difference of kind, which holds its own hint: no method need be hinted at."""
 
 
@@ -93,13 +93,13 @@ def difference(got: object, want: object, where: str = "the result") -> str | No
     if isinstance(want, bool):
         fits = isinstance(got, bool) and got is want
         if not isinstance(got, bool):
-            return Kind(
+            return WrongType(
                 f"{where} should be True or False, and {describe(got)} came; return "
                 "what a comparison gives"
             )
     elif isinstance(want, int):
         if isinstance(got, float) and got == want:
-            return Kind(
+            return WrongType(
                 f"{where} should be the whole number {want}, and the float {got} came; "
                 "which division of Python gives whole numbers?"
             )
@@ -195,7 +195,7 @@ def sequence_difference(got: object, want: Sequence, where: str) -> str | None:
 def tensor_difference(got: object, want: Any, where: str) -> str | None:
     torch = sys.modules["torch"]
     if not isinstance(got, torch.Tensor):
-        return Kind(
+        return WrongType(
             f"{where} should be {describe(want)}, and {describe(got)} came; stay with "
             "tensors to the end"
         )
@@ -210,7 +210,7 @@ def tensor_difference(got: object, want: Any, where: str) -> str | None:
             f"{got.device.type}"
         )
     if got.dtype != want.dtype:
-        return Kind(
+        return WrongType(
             f"{where} should be of {want.dtype}, and {got.dtype} came; keep the type "
             "of the numbers that come in"
         )

@@ -39,7 +39,7 @@ __all__ = [
     "DEPTHS",
     "EPOCHS",
     "LEARNING_RATE",
-    "Run",
+    "Setting",
     "build",
     "evaluate",
     "plan",
@@ -54,7 +54,7 @@ CURVES = (20, 56)  # depths of the main part that keep a row per epoch
 
 
 @dataclass(frozen=True)
-class Run:
+class Setting:
     """One training run of the table.
 
     ``part`` says which question it answers: ``"depth"`` (the main comparison),
@@ -71,7 +71,7 @@ class Run:
     seed: int
 
 
-def plan(seeds: int) -> list[Run]:
+def plan(seeds: int) -> list[Setting]:
     """Every run of the table, for seeds 0 ... ``seeds - 1``."""
     lr, epochs = LEARNING_RATE, EPOCHS
     settings = [("depth", kind, d, lr, epochs) for d in DEPTHS for kind in BLOCKS]
@@ -85,7 +85,7 @@ def plan(seeds: int) -> list[Run]:
     settings += [
         ("full", kind, d, lr, epochs // 3) for d in (18, 34) for kind in BLOCKS
     ]
-    return [Run(*setting, seed) for setting in settings for seed in range(seeds)]
+    return [Setting(*setting, seed) for setting in settings for seed in range(seeds)]
 
 
 def build(kind: str, depth: int, seed: int) -> nn.Module:
@@ -187,7 +187,7 @@ def evaluate(net: nn.Module, data: Digits) -> dict[str, float]:
     return result
 
 
-def perform(run: Run) -> list[dict[str, object]]:
+def perform(run: Setting) -> list[dict[str, object]]:
     """One run as rows of the table, on one thread of the CPU.
 
     The nets whose curves are drawn keep a row per epoch, the others their last.

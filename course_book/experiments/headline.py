@@ -39,12 +39,12 @@ from course_lib.resnet import resnet18
 from course_lib.synthetic import SyntheticCracks
 from course_lib.trainer import Trainer, TrainerConfig
 
-__all__ = ["RUNS", "Run", "tensors"]
+__all__ = ["RUNS", "Experiment", "tensors"]
 
 SHARED = {"progress": False, "log_dir": None, "checkpoint_dir": None}
 
 
-class Run(NamedTuple):
+class Experiment(NamedTuple):
     """One line of the table: data, how they are seen, how long they are learned."""
 
     parts: Callable[[str], list[Dataset]]  # of the folder: train, validation, test
@@ -102,21 +102,21 @@ def metu(root: str, size: int = 96) -> list[Dataset]:
 
 SPLITS = ("train", "validation", "test")
 RUNS = {
-    "digits": Run(
+    "digits": Experiment(
         lambda _: [enlarged(digits(split), 32) for split in SPLITS],
         [str(digit) for digit in range(10)],
         {"in_channels": 1},
         digit_views,
         {"epochs": 15, "batch_size": 32, "learning_rate": 2e-3},
     ),
-    "mnist": Run(
+    "mnist": Experiment(
         lambda root: [enlarged(mnist(root, split), 40) for split in SPLITS],
         [str(digit) for digit in range(10)],
         {"in_channels": 1},
         digit_views,
         {"epochs": 3, "batch_size": 64, "learning_rate": 2e-3},
     ),
-    "synthetic": Run(
+    "synthetic": Experiment(
         lambda _: [
             tensors(*SyntheticCracks(split, 64, count).arrays(os.cpu_count() or 1))
             for split, count in zip(SPLITS, (12_000, 600, 1500))
@@ -126,7 +126,7 @@ RUNS = {
         photo_views,
         {"epochs": 4, "batch_size": 48, "learning_rate": 2.5e-3},
     ),
-    "metu": Run(
+    "metu": Experiment(
         metu,
         ["uncracked", "cracked"],
         {},
@@ -136,7 +136,7 @@ RUNS = {
 }
 
 
-def train(run: Run, parts: list[Dataset], seed: int) -> dict[str, Any]:
+def train(run: Experiment, parts: list[Dataset], seed: int) -> dict[str, Any]:
     """Train once; what the test part says, and how long it took."""
     torch.manual_seed(seed)
     model = resnet18(num_classes=len(run.classes), **run.stem)

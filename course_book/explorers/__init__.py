@@ -5,7 +5,8 @@
     explorer            # at the end of a cell: alive
     explorer.size       # what the reader has chosen
 
-Each is one ES module in this folder, in anywidget's form, with a JSON file that
+Each is an ES module in this folder, in anywidget's form, which gets ``common.js`` when
+a page or a widget is made, with a JSON file that
 Python writes (``python -m course_book.explorers``) and a picture for readers without
 JavaScript. The book mounts the same module without a kernel.
 

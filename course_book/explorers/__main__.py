@@ -1,13 +1,12 @@
 """Write what the explorers get from Python: ``python -m course_book.explorers``.
 
-The JSON files and the pictures, and the common part of each module: every module is
-complete by itself, so the text of ``common.js`` stands in each of them.
+The tables (JSON), the pictures for readers without JavaScript and the numbers of the
+activations.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 from course_book.explorers import activations
@@ -15,8 +14,6 @@ from course_book.explorers.packed import as_script
 from course_book.explorers.page import HERE, read_text
 from course_book.explorers.stills import STILLS
 from course_book.explorers.tables import TABLES
-
-BEGIN, END = "// common: begin\n", "// common: end\n"
 
 
 def as_json(data: dict) -> str:
@@ -28,20 +25,6 @@ def as_json(data: dict) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def with_common(module: str) -> str:
-    """The module's text with the present ``common.js`` between its two marks."""
-    common = (HERE / "common.js").read_text(encoding="utf-8").strip()
-    block = f"{BEGIN}{common}\n{END}"
-    changed, count = re.subn(
-        f"{BEGIN}.*?{END}", lambda _: block, module, flags=re.DOTALL
-    )
-    if count != 1:
-        raise ValueError(
-            f"a module needs one block {BEGIN.strip()!r} … {END.strip()!r}"
-        )
-    return changed
-
-
 def contents() -> dict[Path, str]:
     """Each file that Python writes, and its text."""
     found = {}
@@ -49,8 +32,6 @@ def contents() -> dict[Path, str]:
         data = table()
         found[HERE / f"{name}.json"] = as_json(data)
         found[HERE / f"{name}.html"] = STILLS[name](data)
-        module = HERE / f"{name}.js"
-        found[module] = with_common(module.read_text(encoding="utf-8"))
     return found
 
 

@@ -13,9 +13,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-__all__ = ["embed", "names", "read_data", "read_more", "style"]
+__all__ = ["embed", "module", "names", "read_data", "read_more", "style"]
 
 HERE = Path(__file__).parent
+MARK = "// common.js\n"
 
 
 def names() -> list[str]:
@@ -47,6 +48,14 @@ def read_more(file: str) -> dict[str, Any]:
     A script of one assignment, since a page from the disk may read nothing else.
     """
     return json.loads(read_text(file).partition("] =\n")[2].rstrip(";"))
+
+
+def module(name: str) -> str:
+    """An explorer's ES module, complete: ``common.js`` in the place of its mark."""
+    text, common = read_text(f"{name}.js"), read_text("common.js")
+    if text.count(MARK) != 1:
+        raise ValueError(f"{name}.js needs one line {MARK.strip()!r}")
+    return text.replace(MARK, f"// common: begin\n{common}\n// common: end\n")
 
 
 def style(name: str) -> str:
@@ -88,7 +97,7 @@ def embed(name: str, state: Mapping[str, object] | None = None) -> str:
             read_text(f"{name}.html"),
             f'<script type="application/json">{values}</script>',
             "</div>",
-            f'<script type="module">\n{read_text(f"{name}.js")}\n'
+            f'<script type="module">\n{module(name)}\n'
             f'mount(render, "{name}");\n</script>',
         ]
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anywidget
 import traitlets
 
-from course_book.explorers.page import HERE, embed, read_data, read_more, style
+from course_book.explorers.page import HERE, embed, module, read_data, read_more, style
 from course_lib.dimensions import output_size
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class ConvolutionExplorer(Explorer):
     """
 
     name = "convolution"
-    _esm = HERE / "convolution.js"
+    _esm = module("convolution")
     size = whole("convolution", "size")
     kernel = whole("convolution", "kernel")
     stride = whole("convolution", "stride")
@@ -160,7 +160,7 @@ class NetworkExplorer(Explorer):
     """
 
     name = "network"
-    _esm = HERE / "network.js"
+    _esm = module("network")
     depth = one_of("network", "depth")
     size = whole("network", "size")
     stem = one_of("network", "stem")
@@ -191,7 +191,7 @@ class BatchNormExplorer(Explorer):
     """
 
     name = "batch_norm"
-    _esm = HERE / "batch_norm.js"
+    _esm = module("batch_norm")
     values = numbers("batch_norm", "values")
     gamma = number("batch_norm", "gamma")
     beta = number("batch_norm", "beta")
@@ -210,7 +210,7 @@ class GradientFlowExplorer(Explorer):
     """
 
     name = "gradient_flow"
-    _esm = HERE / "gradient_flow.js"
+    _esm = module("gradient_flow")
     units = one_of("gradient_flow", "units")
     scale = one_of("gradient_flow", "scale")
     activation = one_of("gradient_flow", "activation")
@@ -229,7 +229,7 @@ class ActivationsExplorer(Explorer):
     """
 
     name = "activations"
-    _esm = HERE / "activations.js"
+    _esm = module("activations")
     _css = style("activations")
     step = one_of("activations", "step")
     map = whole("activations", "map")

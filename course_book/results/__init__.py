@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from importlib.resources import files
 
-__all__ = ["about", "load"]
+__all__ = ["load", "metadata"]
 
 
 def load(name: str) -> list[dict[str, int | float | str | None]]:
@@ -32,7 +32,7 @@ def load(name: str) -> list[dict[str, int | float | str | None]]:
     ]
 
 
-def about(name: str) -> str:
+def metadata(name: str) -> str:
     """Where a shipped table comes from: its leading ``#`` lines, without ``#``.
 
     Raises:

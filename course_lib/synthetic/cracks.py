@@ -18,7 +18,7 @@ __all__ = ["Crack", "crack"]
 LEVELS = 6  # a crack's path has 2**6 + 1 points
 
 
-class Kind(NamedTuple):
+class Visibility(NamedTuple):
     """How plainly cracks are to be seen."""
 
     width: float  # pixels; a narrower crack is drawn so wide
@@ -27,8 +27,8 @@ class Kind(NamedTuple):
     fading: float  # the most that a crack fades on its way, 0 to 1
 
 
-FAINT = Kind(width=0.9, tip=0.75, margin=0.12, fading=0.9)
-CLEAR = Kind(width=2.6, tip=1.8, margin=0.25, fading=0.3)
+FAINT = Visibility(width=0.9, tip=0.75, margin=0.12, fading=0.9)
+CLEAR = Visibility(width=2.6, tip=1.8, margin=0.25, fading=0.3)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from matplotlib.patches import Circle, FancyBboxPatch
 from torch import nn
 
 from course_book.figures import AMBER, BLUE, GREEN, INK, MUTED, ORANGE, use_style
-from course_book.figures.structure.units import Step, UnitFlow, unit_flow
+from course_book.figures.structure.units import Operation, UnitFlow, unit_flow
 
 __all__ = ["draw_units"]
 
@@ -82,9 +82,9 @@ def draw_units(
     return figure
 
 
-def _stacks(steps: Sequence[Step]) -> list[list[Step]]:
+def _stacks(steps: Sequence[Operation]) -> list[list[Operation]]:
     """A convolution and what follows it, up to the next convolution."""
-    stacks: list[list[Step]] = []
+    stacks: list[list[Operation]] = []
     for step in steps:
         if step.kind == "conv" or not stacks:
             stacks.append([])
@@ -92,7 +92,7 @@ def _stacks(steps: Sequence[Step]) -> list[list[Step]]:
     return stacks
 
 
-def _stack_height(stack: Sequence[Step]) -> float:
+def _stack_height(stack: Sequence[Operation]) -> float:
     return sum(HEIGHTS[step.kind] for step in stack) + GAP * (len(stack) - 1)
 
 
@@ -133,7 +133,7 @@ def _draw(axes: Axes, flow: UnitFlow, left: float, top: float) -> float:
 
 
 def _shortcut(
-    axes: Axes, steps: Sequence[Step], center: float, fork: float, meet: float
+    axes: Axes, steps: Sequence[Operation], center: float, fork: float, meet: float
 ) -> None:
     """From the fork on the input's arrow, around the boxes, into the plus."""
     x = center + BOX + 0.24 if steps else center + BOX / 2 + 0.3
@@ -162,7 +162,7 @@ def _shortcut(
     )
 
 
-def _boxes(axes: Axes, stack: Sequence[Step], center: float, top: float) -> float:
+def _boxes(axes: Axes, stack: Sequence[Operation], center: float, top: float) -> float:
     """Draw a stack of boxes and return its lower end."""
     for step in stack:
         height = HEIGHTS[step.kind]

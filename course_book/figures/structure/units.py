@@ -15,7 +15,7 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 __all__ = [
-    "Step",
+    "Operation",
     "UnitFlow",
     "describe_unit",
     "unit_flow",
@@ -26,7 +26,7 @@ KINDS = {nn.Conv2d: "conv", nn.BatchNorm2d: "norm", nn.ReLU: "relu"}
 
 
 @dataclass(frozen=True)
-class Step:
+class Operation:
     """One operation of a unit: what it is, and the shape [C, H, W] it returns."""
 
     name: str  # the module's name within the unit, "" for a bare function
@@ -41,9 +41,9 @@ class UnitFlow:
     """The data flow of a unit: two branches, the addition, and what follows it."""
 
     input_shape: tuple[int, ...]
-    main: tuple[Step, ...]  # before the addition; all steps if there is none
-    shortcut: tuple[Step, ...] | None  # None: no addition; (): the identity
-    after: tuple[Step, ...]  # after the addition
+    main: tuple[Operation, ...]  # before the addition; all steps if there is none
+    shortcut: tuple[Operation, ...] | None  # None: no addition; (): the identity
+    after: tuple[Operation, ...]  # after the addition
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -96,7 +96,7 @@ def unit_flow(unit: nn.Module, shape: Sequence[int]) -> UnitFlow:
 
 def _steps_to(
     node: fx.Node, start: fx.Node | None, modules: Mapping[str, nn.Module]
-) -> tuple[Step, ...]:
+) -> tuple[Operation, ...]:
     """Operations on the way to a node, from ``start`` or from the input."""
     steps = []
     while node is not start and node.op != "placeholder":
@@ -111,12 +111,12 @@ def _steps_to(
     return tuple(reversed(steps))
 
 
-def _step(node: fx.Node, modules: Mapping[str, nn.Module]) -> Step:
+def _step(node: fx.Node, modules: Mapping[str, nn.Module]) -> Operation:
     shape = tuple(node.meta["tensor_meta"].shape[1:])
     if node.op != "call_module":
         is_relu = node.name.startswith("relu")
         text = "ReLU" if is_relu else node.name
-        return Step("", "relu" if is_relu else "other", text, "", shape)
+        return Operation("", "relu" if is_relu else "other", text, "", shape)
     module = modules[node.target]
     kind = KINDS.get(type(module), "other")
     text, channels = type(module).__name__, ""
@@ -130,7 +130,7 @@ def _step(node: fx.Node, modules: Mapping[str, nn.Module]) -> Step:
         channels = f"{module.in_channels} → {module.out_channels}"
     elif kind == "norm":
         text = "BN"
-    return Step(node.target, kind, text, channels, shape)
+    return Operation(node.target, kind, text, channels, shape)
 
 
 def describe_unit(unit: nn.Module, shape: Sequence[int]) -> str:
@@ -142,7 +142,7 @@ def describe_unit(unit: nn.Module, shape: Sequence[int]) -> str:
     """
     flow = unit_flow(unit, shape)
 
-    def words(steps: Sequence[Step]) -> str:
+    def words(steps: Sequence[Operation]) -> str:
         parts = [
             f"{s.name} {s.text}" if s.kind == "conv" else s.name or s.text
             for s in steps

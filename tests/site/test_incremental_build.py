@@ -1,4 +1,4 @@
-"""A second `make book` is as good as a first one (_ext/again.py), on a tiny book."""
+"""A second `make book` is as good as a first, on a tiny book (incremental_build.py)."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def build(place: Path):
     ).returncode
 
 
-def test_again_after_warnings_changes_and_removals(tmp_path):
+def test_a_second_build_after_warnings_changes_and_removals(tmp_path):
     for name in ("_ext", "_static", "_templates", "_vendor"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("_config.yml", "references.bib"):

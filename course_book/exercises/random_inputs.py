@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class Draws:
+class RandomInputs:
     """Random numbers from a generator of its own; the global one is left alone."""
 
     def __init__(self, seed: int = 0) -> None:
