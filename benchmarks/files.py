@@ -22,14 +22,14 @@ from torchvision.transforms import v2
 
 from benchmarks.racing import Row, Settings, peer
 from benchmarks.racing import row as make_row
-from course_lib.data import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.data.augment import photo_views
 from course_lib.data.classes import CRACK_CLASSES
+from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from course_lib.data.sources import _folder, _Keeper
 from course_lib.memory import keep_freed_memory
 from course_lib.resnet import resnet18
 from course_lib.synthetic import SyntheticCracks
 from course_lib.trainer import Trainer, TrainerConfig
-from course_lib.trainer.sources import _folder, _Keeper
 
 SIZE, RESIZE = 64, 73  # pixels that the network sees, and that the cache keeps
 PIXELS = 256, 1024  # of the files: patches as SDNET2018's, and small photos

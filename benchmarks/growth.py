@@ -19,7 +19,8 @@ from PIL import Image
 from benchmarks.pictures import pictures
 from benchmarks.racing import Row, Settings, race
 from benchmarks.training import fast_step
-from course_lib.data import CrackFolder, DecodedCache
+from course_lib.data.cache import DecodedCache
+from course_lib.data.folders import CrackFolder
 from course_lib.ledger import ledger
 from course_lib.ledger.table import MIB
 from course_lib.resnet import resnet, resnet18

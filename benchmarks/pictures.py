@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from course_lib.data import IMAGENET_MEAN, IMAGENET_STD
+from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.resnet import ResNet
 from course_lib.synthetic import SyntheticCracks
 from course_lib.weights import course_resnet18

@@ -51,7 +51,7 @@ class Predictor(NamedTuple):
     std: tuple[float, ...]
 
     def __call__(self, photo: Any) -> dict[str, float]:
-        """Class name to probability, see ``course_lib.data.predict``."""
+        """Class name to probability, see ``course_lib.data.prediction.predict``."""
         return predict(
             self.model, photo, classes=self.classes, transform=self.transform
         )

@@ -41,7 +41,10 @@ import torch
 
 import course_lib
 from course_lib import resnet
-from course_lib.data import DownloadError, PhotoError, class_weights
+from course_lib.data.balance import class_weights
+from course_lib.data.download import DownloadError
+from course_lib.data.photos import PhotoError
+from course_lib.data.sources import DIGITS, FOLDER_SIZE, SIZES, Source, source
 from course_lib.trainer import (
     CheckpointError,
     PeerLostError,
@@ -59,7 +62,6 @@ from course_lib.trainer.options import (
     settings,
 )
 from course_lib.trainer.progress import someone_watches
-from course_lib.trainer.sources import DIGITS, FOLDER_SIZE, SIZES, Source, source
 from course_lib.trainer.starts import start_from
 from course_lib.weights import WeightsError
 
@@ -94,10 +96,10 @@ def _trainer(
     stem = "small" if options["data"] in DIGITS else "imagenet"
     model = getattr(resnet, options["arch"])(
         num_classes=len(data.classes),
-        in_channels=data.preprocessing["channels"],
+        in_channels=data.preprocessing.channels,
         stem=stem,
     )
-    numbers = data.preprocessing
+    numbers = data.preprocessing.as_dict() | {"channels": data.preprocessing.channels}
     if options["weights"] is not None:
         numbers = numbers | start_from(options["weights"], model, data.classes)
     rate = options["learning_rate"]
@@ -158,7 +160,7 @@ def _run(given: dict[str, Any], device: torch.device) -> int:
     say(
         f"{options['arch']} on {device}, {precision}, {me.size} process(es); "
         f"{counts[0]:,} + {counts[1]:,} + {counts[2]:,} pictures of "
-        f"{data.preprocessing['size']} px, {len(data.classes)} classes"
+        f"{data.preprocessing.size} px, {len(data.classes)} classes"
     )
     say(f"{options['data']}: {data.note}")
     if me.writes:

@@ -14,7 +14,7 @@ from course_book.explorers import ActivationsExplorer
 from course_book.explorers.activations import FILE, PHOTO, PLACES, follow
 from course_book.explorers.packed import TOLERANCE, differences, unpack
 from course_book.explorers.page import HERE, read_data, read_more
-from course_lib.data import evaluation_transform
+from course_lib.data.transforms import evaluation_transform
 from course_lib.synthetic import SyntheticCracks
 from course_lib.weights import course_resnet18
 

@@ -346,7 +346,7 @@ def test_bad_options_and_inputs(made):
 def test_works_where_a_model_is_asked_for_one_photo(made):
     from PIL import Image
 
-    from course_lib.data import predict
+    from course_lib.data.prediction import predict
 
     model, _, quick = made
     photo, names = Image.new("RGB", (50, 40), (90, 120, 60)), list("abcde")

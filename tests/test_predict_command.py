@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from course_lib.data import evaluation_transform, open_photo, predict
 from course_lib.data.classes import CRACK_CLASSES
+from course_lib.data.photos import open_photo
+from course_lib.data.prediction import predict
+from course_lib.data.transforms import evaluation_transform
 from course_lib.looking import grad_cam, overlay
 from course_lib.predict import load_predictor, main
 from course_lib.resnet import BasicBlock, ResNet

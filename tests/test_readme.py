@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from course_lib import predict
+from course_lib.data import sources
 from course_lib.dimensions import __main__ as dimensions
-from course_lib.trainer import TrainerConfig, options, sources
+from course_lib.trainer import TrainerConfig, options
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "THIRD_PARTY.md")

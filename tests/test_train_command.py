@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from course_lib import resnet, train
-from course_lib.data import digits
+from course_lib.data import sources
 from course_lib.data.classes import CRACK_CLASSES
+from course_lib.data.digits import digits
 from course_lib.data.folders import PhotoDataset
 from course_lib.data.photos import open_photo
+from course_lib.data.sources import source, split_photos
 from course_lib.predict import load_predictor
 from course_lib.resnet import BasicBlock, ResNet
-from course_lib.trainer import Trainer, load_checkpoint, sources
-from course_lib.trainer.sources import source, split_photos
+from course_lib.trainer import Trainer, load_checkpoint
 from course_lib.trainer.starts import start_from
 from course_lib.weights import course_resnet18
 
@@ -169,7 +170,7 @@ def test_drawn_cracks_are_a_little_larger_than_the_network_sees(monkeypatch):
     assert [part.images.shape for part in data.parts] == [
         (count, 32, 32, 3) for count in (6, 7, 8)
     ]
-    assert data.classes == CRACK_CLASSES and data.preprocessing["size"] == 28
+    assert data.classes == CRACK_CLASSES and data.preprocessing.size == 28
 
 
 # ------------------------------------------------------------------------- bad calls

@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from course_lib.data.balance import class_weights
+from course_lib.data.images import ByteImages
 from course_lib.trainer import (
-    ByteImages,
     History,
     Trainer,
     TrainerConfig,

@@ -32,9 +32,11 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from course_lib.data import ArrayDataset, CrackFolder, digits, mnist
 from course_lib.data.augment import digit_views, photo_views
 from course_lib.data.classes import CRACK_CLASSES
+from course_lib.data.digits import digits, mnist
+from course_lib.data.folders import CrackFolder
+from course_lib.data.images import ByteImages
 from course_lib.resnet import resnet18
 from course_lib.synthetic import SyntheticCracks
 from course_lib.trainer import Trainer, TrainerConfig
@@ -67,7 +69,7 @@ def tensors(pictures: np.ndarray, labels: Sequence[int]) -> TensorDataset:
     return TensorDataset((x.permute(0, 3, 1, 2) - 0.5) / 0.25, torch.tensor(labels))
 
 
-def enlarged(data: ArrayDataset, size: int) -> TensorDataset:
+def enlarged(data: ByteImages, size: int) -> TensorDataset:
     """Gray digits, resized to ``size`` pixels."""
     pictures = [
         np.asarray(

@@ -11,7 +11,6 @@ Read it in this order: ``course_lib.training`` (the step itself), :mod:`.config`
 :mod:`.distributed` for several processes.
 """
 
-from course_lib.trainer.batches import ByteImages
 from course_lib.trainer.checkpoints import CheckpointError, model_from
 from course_lib.trainer.checkpoints import load as load_checkpoint
 from course_lib.trainer.config import TrainerConfig
@@ -21,7 +20,6 @@ from course_lib.trainer.interrupts import TrainingInterrupted
 from course_lib.trainer.loop import Trainer
 
 __all__ = [
-    "ByteImages",
     "CheckpointError",
     "History",
     "PeerLostError",

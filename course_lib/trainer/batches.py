@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
-__all__ = ["ByteImages", "derive", "random_state_kept", "seed_all"]
+__all__ = ["derive", "random_state_kept", "seed_all"]
 
 
 def derive(*numbers: int | str) -> int:
@@ -46,53 +46,6 @@ def random_state_kept() -> Iterator[None]:
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])  # noqa: NPY002
-
-
-class ByteImages(Dataset):
-    """Pictures as bytes, in memory or mapped from a file, read a batch at a time.
-
-    The trainer makes normalized floats of them on the device, see ``preprocessing``
-    of :class:`course_lib.trainer.Trainer`.
-
-    Args:
-        images: uint8 [N, H, W] (gray) or [N, H, W, 3].
-        labels: N class numbers.
-        chosen: the indices of the pictures to use; all unless given.
-
-    Attributes:
-        labels: int64 [n], of the chosen pictures.
-    """
-
-    def __init__(
-        self,
-        images: np.ndarray,
-        labels: Sequence[int],
-        chosen: Sequence[int] | None = None,
-    ) -> None:
-        if images.dtype != np.uint8 or images.ndim not in (3, 4):
-            raise ValueError(
-                "images must be uint8 [N, H, W] or [N, H, W, 3], got "
-                f"{images.dtype} {list(images.shape)}"
-            )
-        if len(images) != len(labels):
-            raise ValueError(f"{len(images)} images have {len(labels)} labels")
-        self.images = images
-        self.chosen = np.arange(len(images)) if chosen is None else np.asarray(chosen)
-        self.labels = np.asarray(labels, np.int64)[self.chosen]
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        images, labels = self.batch([index])
-        return images[0], int(labels[0])
-
-    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Images uint8 [B, C, H, W] and labels int64 [B]."""
-        # In rising order a mapped file is read forward, which disks prefer.
-        x = torch.from_numpy(self.images[self.chosen[np.asarray(indices)]])
-        x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
-        return x, torch.from_numpy(self.labels[np.asarray(indices)])
 
 
 class Batch(NamedTuple):

@@ -31,7 +31,7 @@ class TrainerConfig:
         label_smoothing: share of the target spread evenly over all classes (Szegedy
             et al. 2016, section 7).
         class_weights: weight of each class in the loss, such as
-            ``course_lib.data.class_weights`` gives; None weighs all alike.
+            ``course_lib.data.balance.class_weights`` gives; None weighs all alike.
         precision: "fp32", "bf16", "fp16" (CUDA only, with a gradient scaler), or
             "auto": bf16 where the hardware computes in it natively, else fp32.
         channels_last: keep the channels of a pixel side by side in memory, which

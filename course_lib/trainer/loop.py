@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from course_lib.data.images import ByteImages
 from course_lib.metrics import Report, report
 from course_lib.trainer import batches, distributed
 from course_lib.trainer.checkpoints import CheckpointError, Folder
@@ -139,7 +140,7 @@ class Trainer:
 
         Args:
             train: a map-style data set of (image, label): a ``TensorDataset``,
-                :class:`course_lib.trainer.ByteImages`, or any other. Images are
+                :class:`course_lib.data.images.ByteImages`, or any other. Images are
                 floats [C, H, W], or bytes if ``preprocessing`` was given.
             validation: the same for choosing the best epoch.
             resume: go on from the newest good checkpoint of ``checkpoint_dir``, in
@@ -307,7 +308,7 @@ class Trainer:
         kind, workers = self.device.type, self.config.workers
         # Where network and workers share the processors, one that only hands on what
         # is ready takes more time than it saves.
-        if kind == "cpu" and isinstance(data, TensorDataset | batches.ByteImages):
+        if kind == "cpu" and isinstance(data, TensorDataset | ByteImages):
             workers = 0
         return batches.load(data, order, workers, pin=kind == "cuda")
 

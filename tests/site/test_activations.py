@@ -18,8 +18,8 @@ from course_book.explorers import ActivationsExplorer
 from course_book.explorers import page as files
 from course_book.explorers.activations import PHOTO
 from course_book.explorers.packed import TOLERANCE
-from course_lib.data import evaluation_transform
 from course_lib.data.classes import CRACK_CLASSES
+from course_lib.data.transforms import evaluation_transform
 from course_lib.synthetic import SyntheticCracks
 from course_lib.weights import course_resnet18
 

@@ -7,20 +7,22 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from course_lib.data import CrackFolder, DecodedCache, digits, mnist
 from course_lib.data.augment import digit_views, photo_views
+from course_lib.data.cache import DecodedCache
 from course_lib.data.classes import CRACK_CLASSES
-from course_lib.data.folders import PhotoDataset
+from course_lib.data.digits import digits, mnist
+from course_lib.data.folders import CrackFolder, PhotoDataset
+from course_lib.data.images import ByteImages
+from course_lib.data.preprocessing import Preprocessing
 from course_lib.data.sdnet2018 import SDNET2018
 from course_lib.data.splits import SPLITS, split_by_group
-from course_lib.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.synthetic import SyntheticCracks
-from course_lib.trainer.batches import ByteImages
-from course_lib.trainer.inputs import Augment
 
 __all__ = ["NAMES", "SIZES", "Source", "source"]
 
@@ -41,8 +43,8 @@ class Source(NamedTuple):
 
     parts: tuple[ByteImages, ByteImages, ByteImages]  # train, validation, test
     classes: tuple[str, ...]
-    preprocessing: dict[str, Any]
-    augment: Augment
+    preprocessing: Preprocessing
+    augment: Callable[[Tensor, torch.Generator], Tensor]
     note: str  # one line about the split, to print
 
 
@@ -73,8 +75,9 @@ def source(
     """
     if name in DIGITS:
         return _digits(name, size, root, download)
-    # Photos are kept a little larger than the network sees them: see Inputs.
-    resize = round(size * 256 / 224)
+    # Photos are kept a little larger than the network sees them: see Preprocessing.
+    preprocessing = Preprocessing.for_photos(size)
+    resize = preprocessing.resize
     keep = _Keeper(cache, resize, progress)
     wrong = "skip" if skip_broken else "raise"
     if name == "synthetic":
@@ -97,10 +100,7 @@ def source(
                 f"{', '.join(NAMES)}, and a folder must hold one folder per class"
             )
         parts, classes, note = _folder(folder, keep, wrong)
-    numbers = {"size": size, "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
-    return Source(
-        tuple(parts), tuple(classes), numbers | {"channels": 3}, photo_views, note
-    )
+    return Source(tuple(parts), tuple(classes), preprocessing, photo_views, note)
 
 
 def _digits(name: str, size: int, root: Path, download: bool) -> Source:
@@ -113,9 +113,8 @@ def _digits(name: str, size: int, root: Path, download: bool) -> Source:
         sets = [mnist(root, split, download=download) for split in SPLITS]
         note = "the official test part; a sixth of the rest is the validation part"
     mean, std = DIGITS[name]
-    numbers = {"size": size, "mean": [mean], "std": [std], "channels": 1}
-    parts = tuple(ByteImages(part.images, part.labels) for part in sets)
-    return Source(parts, sets[0].classes, numbers, digit_views, note)
+    whole = Preprocessing(size, size, (mean,), (std,))
+    return Source(tuple(sets), sets[0].classes, whole, digit_views, note)
 
 
 def _hash(text: str) -> str:

@@ -4,49 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch.utils.data import Dataset
 
+from course_lib.data.images import ByteImages
 from course_lib.data.splits import SPLITS, check_split
 
-__all__ = ["ArrayDataset", "digits", "mnist"]
+__all__ = ["digits", "mnist"]
 
-
-class ArrayDataset(Dataset):
-    """Pictures in memory, with labels.
-
-    Attributes:
-        images: uint8, gray [N, H, W] or color [N, H, W, 3].
-        labels: the class of each picture.
-        classes: the names of the classes.
-        transform: applied to each PIL picture; None leaves it so.
-    """
-
-    def __init__(
-        self,
-        images: np.ndarray,
-        labels: Sequence[int],
-        classes: Sequence[str],
-        *,
-        transform: Callable | None = None,
-    ) -> None:
-        self.images = images
-        self.labels = [int(label) for label in labels]
-        self.classes = tuple(classes)
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple:
-        image = Image.fromarray(self.images[index])
-        if self.transform is not None:
-            image = self.transform(image)
-        return image, self.labels[index]
+_CLASSES = tuple("0123456789")
 
 
 def _stratified(labels: Sequence[int], shares: Sequence[int]) -> list[list[int]]:
@@ -69,9 +38,7 @@ def _stratified(labels: Sequence[int], shares: Sequence[int]) -> list[list[int]]
     return [sorted(part) for part in parts]
 
 
-def digits(
-    split: str, *, size: int = 32, transform: Callable | None = None
-) -> ArrayDataset:
+def digits(split: str, *, size: int = 32) -> ByteImages:
     """Real handwritten digits that come with scikit-learn: nothing to download.
 
     1,797 pictures of 8 × 8 px with 17 gray levels (Alpaydin and Kaynak: Optical
@@ -84,7 +51,6 @@ def digits(
     Args:
         split: "train", "validation" or "test".
         size: side of the pictures in pixels, at least 8; bilinear.
-        transform: applied to each PIL picture in mode "L".
 
     Returns:
         Pictures, white ink on black as in MNIST, with labels 0 ... 9.
@@ -106,21 +72,10 @@ def digits(
         )
         for image in bytes8
     ]
-    return ArrayDataset(
-        np.stack(resized),
-        source.target[chosen],
-        [str(digit) for digit in range(10)],
-        transform=transform,
-    )
+    return ByteImages(np.stack(resized), source.target[chosen], classes=_CLASSES)
 
 
-def mnist(
-    root: str | os.PathLike,
-    split: str,
-    *,
-    download: bool = False,
-    transform: Callable | None = None,
-) -> ArrayDataset:
+def mnist(root: str | os.PathLike, split: str, *, download: bool = False) -> ByteImages:
     """MNIST through torchvision: 50,000, 10,000 and 10,000 digits of 28 × 28 px.
 
     The test part is the official one; the validation part is a sixth of the
@@ -132,7 +87,6 @@ def mnist(
             be written to.
         split: "train", "validation" or "test".
         download: let torchvision fetch the files (12 MB) and check their MD5.
-        transform: applied to each PIL picture in mode "L".
 
     Returns:
         Pictures with labels 0 ... 9.
@@ -151,7 +105,7 @@ def mnist(
     wanted = "\n".join(f"  {name}, MD5 {md5}" for name, md5 in MNIST.resources)
     advice = (
         f"By hand: fetch these files from {MNIST.mirrors[-1]}\n{wanted}\nand put them "
-        f"into {raw}. Without them, course_lib.data.digits(split) has real "
+        f"into {raw}. Without them, course_lib.data.digits.digits(split) has real "
         "handwritten digits built in."
     )
     packed = all((raw / name).is_file() for name, _ in MNIST.resources)
@@ -168,6 +122,4 @@ def mnist(
     if split != "test":
         part = _stratified(labels, (5, 1))[split == "validation"]
         images, labels = images[part], [labels[i] for i in part]
-    return ArrayDataset(
-        images, labels, [str(digit) for digit in range(10)], transform=transform
-    )
+    return ByteImages(images, labels, classes=_CLASSES)
