@@ -23,7 +23,7 @@ a.jpg.lnk|Picasa.ini|ZbThumbnail.info
 DATA = (
     """
 a.jpg|crack|#1.jpg|$5.jpg|@home|~1.jpg|tmp|temp.jpg|part|a (1).jpg|_dark|__init|a.b.jpg
-recycled|recycled paper|found|thumbs|icon.png|downloads|x.bake|lock|Trash|Straße|裂缝|-a.jpg
+recycled|recycled paper|thumbs|icon.png|downloads|x.bake|lock|Trash|Straße|裂缝|-a.jpg
 """.replace("\n", "|")
     .strip("|")
     .split("|")
