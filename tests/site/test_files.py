@@ -78,21 +78,6 @@ def test_ids_are_unique(parsed):
     assert {name: ids for name, ids in twice.items() if ids} == {}
 
 
-@pytest.mark.parametrize("name", pages())
-def test_a_page_opens_from_the_disk(browser, book, name):
-    with visit(browser, book.as_uri(), f"{name}.html") as (page, trouble):
-        math = page.locator(".bd-article .math").count()
-        # Inline math in a link or a heading also stands in the side bars.
-        assert page.locator(".bd-article mjx-container").count() >= math
-        icon = page.locator(".theme-switch-button").first
-        assert icon.is_visible()
-        fonts = page.evaluate(
-            "[...document.fonts].filter(font => font.status === 'error').length"
-        )
-    assert trouble.foreign == trouble.missing == trouble.console == []
-    assert fonts == 0
-
-
 def test_search_works_from_the_disk(browser, book):
     with visit(browser, book.as_uri(), "search.html?q=residual") as (page, trouble):
         page.locator("#search-results ul.search li a").first.wait_for()

@@ -1,4 +1,8 @@
-"""Every page in a real browser, served over HTTP with the network cut off."""
+"""Every page in a real browser, from the disk, with the network cut off.
+
+What a browser lets a page do from ``file://`` is less than over HTTP, so all pages are
+looked at from the disk, and one of each kind over HTTP too.
+"""
 
 import contextlib
 import io
@@ -38,6 +42,12 @@ FACTS = """() => {
         headings: [...document.querySelectorAll(
             ".bd-article :is(h1, h2, h3, h4, h5, h6)")]
             .map(heading => Number(heading.tagName[1])),
+        asleep: [...document.querySelectorAll("[data-explorer]")]
+            .filter(box => box.querySelector(".explorer-still")
+                || !box.querySelector(".explorer [role=status]")?.innerText.trim())
+            .map(box => box.dataset.explorer),
+        fonts: [...document.fonts].filter(font => font.status === "error")
+            .map(font => font.family),
     };
 }"""
 TOO_WIDE = """() => {
@@ -99,12 +109,14 @@ def axe(page, *rules: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def visits(browser, http):
+def visits(browser, book):
     seen: dict[str, Visit] = {}
 
     def look(name: str) -> Visit:
         if name not in seen:
-            with visit(browser, http, f"{name}.html", color_scheme="light") as opened:
+            with visit(
+                browser, book.as_uri(), f"{name}.html", color_scheme="light"
+            ) as opened:
                 page, trouble = opened
                 facts = page.evaluate(FACTS)
                 page.set_viewport_size(PHONE)
@@ -174,9 +186,32 @@ def test_headings_descend_step_by_step(visits, name):
 
 
 @every_page
-def test_a_page_is_light(visits, name):
-    sizes = visits(name).trouble.sizes
-    assert sum(sizes.values()) <= BUDGET, sizes
+def test_its_explorers_come_alive_and_its_fonts_are_there(visits, name):
+    assert visits(name).facts["asleep"] == []
+    assert visits(name).facts["fonts"] == []
+
+
+OVER_HTTP = [
+    "index",
+    "search",
+    "chapters/structure/index",
+    "chapters/mechanism/index",
+    "chapters/mechanism/ledger",
+    "chapters/code/exercises",
+    "chapters/backprop/index",
+    "chapters/backprop/residual_gradient",
+    "chapters/reference/glossary",
+]
+
+
+@pytest.mark.parametrize("name", OVER_HTTP)
+def test_a_page_of_each_kind_over_http(browser, http, name):
+    with visit(browser, http, f"{name}.html") as (page, trouble):
+        facts = page.evaluate(FACTS)
+    assert trouble.foreign == trouble.missing == trouble.console == []
+    for fault in ("asleep", "broken", "fonts", "unset", "wrong"):
+        assert facts[fault] == []
+    assert sum(trouble.sizes.values()) <= BUDGET, trouble.sizes
 
 
 def test_some_page_has_math(visits):
