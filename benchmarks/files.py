@@ -26,7 +26,6 @@ from course_lib.data.augment import photo_views
 from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.data.sources import _folder, _Keeper
-from course_lib.memory import keep_freed_memory
 from course_lib.resnet import resnet18
 from course_lib.synthetic import SyntheticCracks
 from course_lib.trainer import Trainer, TrainerConfig
@@ -102,7 +101,6 @@ def network(start: dict[str, Tensor]) -> nn.Module:
 
 def plain(root: Path, cache: Path, start: dict[str, Tensor]) -> Times:
     """The loop of the tutorials."""
-    keep_freed_memory(False)  # as where the course's package is not used
     began = time.perf_counter()
     train, val = usual(root / "train", True), usual(root / "val", False)
     model = network(start)
@@ -144,7 +142,6 @@ def with_lightning(root: Path, cache: Path, start: dict[str, Tensor]) -> Times:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.AdamW(self.parameters(), lr=2e-3, weight_decay=0.05)
 
-    keep_freed_memory(False)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     began = time.perf_counter()
     train, val = usual(root / "train", True), usual(root / "val", False)

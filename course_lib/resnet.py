@@ -30,6 +30,7 @@ __all__ = [
     "Bottleneck",
     "PlainBlock",
     "ResNet",
+    "check_batch",
     "load_imagenet_weights",
     "plain18",
     "plain34",
@@ -231,7 +232,6 @@ class ResNet(nn.Module):
                     nn.init.zeros_(module.bn3.weight)
                 elif isinstance(module, BasicBlock):
                     nn.init.zeros_(module.bn2.weight)
-        self.register_forward_pre_hook(check_input)
 
     def _make_layer(
         self, block: type[nn.Module], width: int, count: int, stride: int = 1
@@ -267,15 +267,21 @@ class ResNet(nn.Module):
         return self.fc(x)  # [B, num_classes]
 
 
-def check_input(model: ResNet, args: tuple[Tensor]) -> None:
-    """Say what is wrong with an input before torch does so less clearly.
+def check_batch(model: ResNet, x: Tensor) -> None:
+    """Say what is wrong with a batch before torch does so less clearly.
 
-    A hook before ``forward``, so that ``forward`` stays the bare network that
-    ``torch.fx`` can trace.
+    ``forward`` stays the bare network, so whoever takes images from outside (the
+    trainer, ``predict``, a notebook) calls this first.
+
+    Args:
+        model: any net of this module, in the mode in which it will see ``x``.
+        x: float images [B, in_channels, H, W].
+
+    Raises:
+        ValueError: names what is wrong with ``x``, and the remedy.
     """
-    (x,) = args
-    channels = model.conv1.in_channels
-    shape = list(x.shape)
+    w, shape = model.conv1.weight, list(x.shape)
+    channels = w.shape[1]
     if x.ndim != 4:
         raise ValueError(
             f"x must have 4 dimensions [B, {channels}, H, W], got shape {shape}; "
@@ -292,6 +298,11 @@ def check_input(model: ResNet, args: tuple[Tensor]) -> None:
         raise ValueError(
             f"x must hold floating-point numbers, got {x.dtype}; "
             "bytes become floats with x.float() / 255"
+        )
+    if (x.dtype, x.device) != (w.dtype, w.device):
+        raise ValueError(
+            f"x is {x.dtype} on {x.device}, and the weights are {w.dtype} on "
+            f"{w.device}; use x.to(model.conv1.weight)"
         )
     # Every halving rounds up, so layer4's map has ceil(N / 2^k) rows.
     halvings = 3 if isinstance(model.maxpool, nn.Identity) else 5

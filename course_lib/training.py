@@ -1,98 +1,80 @@
-"""The bare training loop: one pass over the data, and a pass that only looks."""
+"""The bare training loop: one pass over the data, and one pass that only measures."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from course_lib.memory import keep_freed_memory
-from course_lib.small_maps import SmallMaps
+__all__ = ["evaluate", "pick_device", "train_one_epoch", "training_steps"]
 
-__all__ = ["Step", "evaluate", "train_one_epoch", "training_steps"]
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-LOOK_EVERY = 16  # steps between two looks at an accelerator's losses
+Batches = Iterable[tuple[Tensor, Tensor]]  # images [B, C, H, W] and int64 labels [B]
 
 
-class Step(NamedTuple):
-    """What one training step saw, before it changed the weights."""
+def pick_device(name: str = "auto") -> torch.device:
+    """The device to compute on: "cuda", "cuda:1", "mps" (Apple's GPU) or "cpu".
 
-    loss: Tensor  # [], mean over the batch, on the model's device
-    correct: Tensor  # [], int64, right answers
-    images: int
-
-
-def _device(model: nn.Module) -> torch.device:
-    parameter = next(model.parameters(), None)
-    return torch.device("cpu") if parameter is None else parameter.device
+    "auto" is the first of cuda, mps and cpu that works, with a warning where one is
+    there and does not work. A named device that does not work is a ``ValueError``.
+    """
+    kinds = ["cuda"] if torch.cuda.is_available() else []
+    kinds += ["mps"] if torch.backends.mps.is_available() else []
+    kinds += ["cpu"]
+    for kind in kinds if name == "auto" else [name]:
+        try:
+            if torch.device(kind).type not in kinds:
+                raise RuntimeError("it is not on this machine")
+            torch.ones(1, device=kind).add_(1)  # a driver or a GPU may be too old
+            return torch.device(kind)
+        except RuntimeError as error:
+            reason = f"device {kind!r} does not work: {str(error).splitlines()[0]}"
+            if name != "auto":
+                choices = ", ".join(kinds)
+                raise ValueError(f"{reason}; choose from {choices}") from error
+            warnings.warn(reason, stacklevel=2)
 
 
 def training_steps(
     model: nn.Module,
-    loader: Iterable[tuple[Tensor, Tensor]],
+    loader: Batches,
     optimizer: torch.optim.Optimizer,
     *,
-    loss_function: Loss = nn.functional.cross_entropy,
+    loss_function: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
     scheduler: Any = None,
     amp: torch.dtype | None = None,
     scaler: torch.amp.GradScaler | None = None,
     clip: float | None = None,
-) -> Iterator[Step]:
-    """Train a classifier, one optimizer step per batch, and tell after each step.
+) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Train a classifier, one optimizer step per batch, and yield after each.
 
-    On the CPU a loss that is not finite stops the training before it reaches the
-    weights. To look at each loss of a GPU would make the processor wait for it, so
-    there the running sum is looked at every 16 steps and at the end.
+    ``scheduler`` steps after each batch, ``amp`` is the type of autocast, ``scaler``
+    keeps float16's smallest gradients from 0 (Micikevicius et al. 2018, section 3.2;
+    pass one to keep its scale between calls), and ``clip`` is the largest norm of all
+    gradients together (Pascanu et al. 2013).
 
-    Args:
-        model: gives logits [B, K] for float images [B, C, H, W]; put in train mode.
-        loader: pairs of images and int64 labels [B], on any device.
-        optimizer: holds the model's parameters.
-        loss_function: of logits and labels, the mean over the batch.
-        scheduler: a learning-rate schedule; one step after every batch.
-        amp: ``torch.bfloat16`` or ``torch.float16`` computes the forward pass in
-            that type where it is safe.
-        scaler: needed for float16, whose smallest gradients would round to zero
-            (Micikevicius et al. 2018, section 3.2); leaves out a step whose
-            gradients overflow.
-        clip: gradients whose common norm is above are scaled down to it (Pascanu
-            et al. 2013, algorithm 1).
-
-    Yields:
-        What each step saw; the weights have changed by then.
-
-    Raises:
-        ValueError: if ``amp`` is float16 and there is no scaler.
-        FloatingPointError: if the loss is not finite.
+    Yields the batch's mean loss and number of correct answers, tensors [] from before
+    the step on the model's device, and its number of images. A loss that is not finite
+    is a ``FloatingPointError`` before it reaches the weights; on a GPU, for which the
+    check would have to wait, up to 16 steps later.
     """
-    if amp is torch.float16 and scaler is None:
-        raise ValueError(
-            "amp must be None or torch.bfloat16, got torch.float16 without a scaler; "
-            'pass scaler=torch.amp.GradScaler("cuda")'
-        )
-    device = _device(model)
-    scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
-    every = 1 if device.type == "cpu" else LOOK_EVERY
-    if device.type == "cpu":
-        keep_freed_memory()
+    device = next(model.parameters()).device
+    scaler = scaler or torch.amp.GradScaler(device.type, enabled=amp is torch.float16)
     model.train()
-    total, images, number = torch.zeros((), device=device), 0, 0
-    maps = _small_maps(model, device, amp)
-    for number, (x, y) in enumerate(loader, start=1):
+    total, step = torch.zeros((), device=device), 0
+    for step, (x, y) in enumerate(loader, start=1):
         x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-        with torch.autocast(device.type, amp, enabled=amp is not None), maps:
+        with torch.autocast(device.type, amp, enabled=amp is not None):
             logits = model(x)
             loss = loss_function(logits, y)
-        seen = Step(loss.detach(), (logits.detach().argmax(1) == y).sum(), len(y))
-        total, images = total + seen.loss, images + seen.images
-        if number % every == 0:
-            _check_finite(total, images)
+        total += loss.detach()
+        if device.type == "cpu" or step % 16 == 0:
+            _check_finite(total, step)
 
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         scaler.scale(loss).backward()
         if clip is not None:
             scaler.unscale_(optimizer)
@@ -101,107 +83,58 @@ def training_steps(
         scaler.update()
         if scheduler is not None:
             scheduler.step()
-        yield seen
-    _check_finite(total, images)
+        yield loss.detach(), (logits.argmax(1) == y).sum(), len(y)
+    _check_finite(total, step)
 
 
-def _small_maps(
-    model: nn.Module, device: torch.device, amp: torch.dtype | None
-) -> AbstractContextManager:
-    """Where it helps, and not for a compiled model, which has chosen its kernels."""
-    helps = device.type == "cpu" and amp is torch.bfloat16
-    return SmallMaps() if helps and not hasattr(model, "_orig_mod") else nullcontext()
-
-
-def _check_finite(total: Tensor, images: int) -> None:
+def _check_finite(total: Tensor, step: int) -> None:
     if not torch.isfinite(total):
         raise FloatingPointError(
-            f"the loss became {total.item()} after {images} images; "
-            "lower the learning rate or look at the data"
+            f"the loss became {total.item()} by step {step}; lower the learning rate"
         )
 
 
 def train_one_epoch(
-    model: nn.Module,
-    loader: Iterable[tuple[Tensor, Tensor]],
-    optimizer: torch.optim.Optimizer,
-    **options: Any,
+    model: nn.Module, loader: Batches, optimizer: torch.optim.Optimizer, **options: Any
 ) -> dict[str, float]:
-    """Train a classifier for one pass over ``loader``, in train mode.
+    """Train for one pass over the data; arguments as for :func:`training_steps`.
 
-    Args:
-        model: gives logits [B, K] for float images [B, C, H, W].
-        loader: pairs of images and int64 labels [B], on any device.
-        optimizer: holds the model's parameters.
-        **options: ``loss_function``, ``scheduler``, ``amp``, ``scaler`` and
-            ``clip`` of :func:`training_steps`.
-
-    Returns:
-        ``loss`` and ``accuracy``, means over the images as they were seen (the
-        weights changed meanwhile), and ``images``, how many.
-
-    Raises:
-        ValueError: if the loader is empty, or ``amp`` is float16 without a scaler.
-        FloatingPointError: if the loss is not finite.
+    Returns the means ``loss`` and ``accuracy`` over the ``images`` as they were seen:
+    the weights changed meanwhile.
     """
-    losses, correct, images = [], [], []
-    for step in training_steps(model, loader, optimizer, **options):
-        losses.append(step.loss * step.images)
-        correct.append(step.correct)
-        images.append(step.images)
+    losses, correct, images = 0, 0, 0
+    for loss, right, count in training_steps(model, loader, optimizer, **options):
+        losses, correct = losses + loss.float() * count, correct + right
+        images += count
     if not images:
         raise ValueError("loader gave no batch; is drop_last larger than the data?")
-    return {
-        "loss": torch.stack(losses).cpu().double().sum().item() / sum(images),
-        "accuracy": torch.stack(correct).sum().item() / sum(images),
-        "images": sum(images),
-    }
+    means = {"loss": losses.item() / images, "accuracy": correct.item() / images}
+    return means | {"images": images}
 
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module,
-    loader: Iterable[tuple[Tensor, Tensor]],
-    *,
-    loss_function: Loss = nn.functional.cross_entropy,
-    amp: torch.dtype | None = None,
+    model: nn.Module, loader: Batches, *, amp: torch.dtype | None = None
 ) -> dict[str, Any]:
-    """Loss, accuracy and logits of a classifier; the model is left as it was.
+    """Cross-entropy ``loss`` and ``accuracy`` in eval mode, ``logits`` and ``labels``.
 
-    Args:
-        model: gives logits [B, K]; run in eval mode, then put back into its mode.
-        loader: pairs of images and int64 labels [B].
-        loss_function: of logits and labels, the mean over the batch.
-        amp: as for :func:`training_steps`; float16 needs no scaler here.
-
-    Returns:
-        ``loss`` and ``accuracy`` (floats), ``logits`` float32 [N, K] and
-        ``labels`` int64 [N], both on the CPU and in the loader's order.
-
-    Raises:
-        ValueError: if the loader is empty.
+    The logits, float32 [N, K], and the int64 labels [N] are on the CPU and in the
+    loader's order. The model is left as it was.
     """
-    device = _device(model)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    losses, outputs, labels = [], [], []
+    device = next(model.parameters()).device
+    modes = {module: module.training for module in model.modules()}
+    outputs, labels = [], []
     try:
+        model.eval()
         for x, y in loader:
-            x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
             with torch.autocast(device.type, amp, enabled=amp is not None):
-                logits = model(x)
-                losses.append(loss_function(logits, y) * len(y))
-            outputs.append(logits.float())
+                outputs.append(model(x.to(device, non_blocking=True)).float())
             labels.append(y)
     finally:
-        for module, mode in modes:
+        for module, mode in modes.items():
             module.training = mode
     if not outputs:
         raise ValueError("loader gave no batch; is the data set empty?")
-    logits, y = torch.cat(outputs).cpu(), torch.cat(labels).cpu()
-    return {
-        "loss": torch.stack(losses).cpu().double().sum().item() / len(y),
-        "accuracy": (logits.argmax(1) == y).float().mean().item(),
-        "logits": logits,
-        "labels": y,
-    }
+    z, y = torch.cat(outputs).cpu(), torch.cat(labels).cpu()
+    found = {"loss": cross_entropy(z, y).item(), "logits": z, "labels": y}
+    return found | {"accuracy": (z.argmax(1) == y).float().mean().item()}

@@ -247,7 +247,7 @@ GOOD = torch.zeros(2, 3, 40, 40), torch.tensor([0, 4])
             "conv1, Conv2d",
         ),
         ((None, [[0.0]], GOOD[1]), "images must be a tensor, got builtins.list"),
-        ((None, GOOD[0].double(), GOOD[1]), "images are torch.float64"),
+        ((None, GOOD[0].double(), GOOD[1]), "x is torch.float64"),
         ((None, GOOD[0][0], GOOD[1]), r"4 dimensions .*unsqueeze"),
         ((None, GOOD[0][:, :1], GOOD[1]), "3 channels, got 1"),
         ((None, GOOD[0][:1, :, :9, :9], GOOD[1][:1]), "one value per channel"),

@@ -186,12 +186,25 @@ def test_wrong_arguments_are_named(build, words):
 )
 def test_wrong_inputs_are_named(shape, words):
     with pytest.raises(ValueError, match=words):
-        ours.resnet18()(torch.zeros(shape))
+        ours.check_batch(ours.resnet18(), torch.zeros(shape))
 
 
 def test_bytes_are_refused_with_the_remedy():
     with pytest.raises(ValueError, match=r"torch.uint8.*/ 255"):
-        ours.resnet18()(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+        images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+        ours.check_batch(ours.resnet18(), images)
+
+
+def test_another_type_or_device_is_named():
+    with pytest.raises(ValueError, match=r"x is torch.float64 on cpu.*float32 on cpu"):
+        ours.check_batch(ours.resnet18(), torch.zeros(2, 3, 32, 32).double())
+    with pytest.raises(ValueError, match=r"on meta.*x.to\(model"):
+        ours.check_batch(ours.resnet18(), torch.zeros(2, 3, 32, 32, device="meta"))
+
+
+def test_forward_is_the_bare_network():
+    for module in ours.resnet18().modules():
+        assert not module._forward_pre_hooks and not module._forward_hooks
 
 
 @settings(max_examples=30, deadline=None)
@@ -206,15 +219,15 @@ def test_train_mode_is_refused_exactly_where_batch_norm_refuses(stem, batch, siz
     try:
         expected = None
         with torch.no_grad():
-            model.forward(images)  # the bare network, without our check
+            model(images)
     except ValueError as error:
         expected = error
     if expected is None:
-        model(images)
+        ours.check_batch(model, images)
     else:
         assert "Expected more than 1 value per channel" in str(expected)
         with pytest.raises(ValueError, match="one value per channel"):
-            model(images)
+            ours.check_batch(model, images)
 
 
 @pytest.fixture

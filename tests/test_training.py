@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.training import evaluate, train_one_epoch
+from course_lib.training import evaluate, pick_device, train_one_epoch, training_steps
 
 
 def batches(count=3, size=4):
@@ -82,11 +82,93 @@ def test_bad_input_is_named():
         train_one_epoch(model, [], optimizer)
     with pytest.raises(ValueError, match="no batch"):
         evaluate(model, [])
-    with pytest.raises(ValueError, match="float16"):
-        train_one_epoch(model, batches(), optimizer, amp=torch.float16)
     x, y = batches()[0]
     weights = copy.deepcopy(model.state_dict())
     with pytest.raises(FloatingPointError, match="learning rate"):
         train_one_epoch(model, [(x * torch.nan, y)], optimizer)
     for name, value in model.named_parameters():
         assert torch.equal(value, weights[name])  # no step with a broken loss
+
+
+def test_float16_gets_a_scaler_of_its_own():
+    """Without one, gradients below 6e-8 would be 0 and teach nothing."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(75, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e6)
+    before = model[1].weight.detach().clone()
+
+    def faint(logits, labels):
+        return 1e-9 * nn.functional.cross_entropy(logits.float(), labels)
+
+    train_one_epoch(model, batches(), optimizer, loss_function=faint, amp=torch.float16)
+    faint_moves = (model[1].weight - before).abs()
+    assert (faint_moves > 0).float().mean() > 0.9
+
+
+def test_steps_are_told_before_they_change_the_weights():
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x, y = batches()[0]
+    with torch.no_grad():
+        z = copy.deepcopy(model).train()(x)
+    ((loss, correct, images),) = training_steps(model, [(x, y)], optimizer)
+    torch.testing.assert_close(loss, nn.functional.cross_entropy(z, y))
+    assert correct == (z.argmax(1) == y).sum() and images == 4
+
+
+def test_clipped_gradients_have_the_largest_norm_allowed():
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    before = [p.detach().clone() for p in model.parameters()]
+    train_one_epoch(model, batches(count=1), optimizer, clip=0.01)
+    moves = [(p - old).flatten() for p, old in zip(model.parameters(), before)]
+    assert torch.cat(moves).norm().item() == pytest.approx(0.01, rel=1e-4)
+
+
+def test_the_model_is_judged_as_a_whole_not_by_batches():
+    """Batches of 4 and 1: a mean of means would weigh the last image four times."""
+    x, y = torch.randn(5, 3, 5, 5), torch.tensor([0, 1, 2, 3, 0])
+    seen = evaluate(net(), [(x[:4], y[:4]), (x[4:], y[4:])])
+    assert seen["loss"] == pytest.approx(evaluate(net(), [(x, y)])["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "cuda, mps, expected",
+    [(False, False, "cpu"), (False, True, "mps"), (True, True, "cuda")],
+)
+def test_auto_takes_the_first_device_that_is_there(monkeypatch, cuda, mps, expected):
+    asked = machine(monkeypatch, cuda, mps)
+    assert pick_device().type == expected
+    assert asked == [expected]
+    assert pick_device("cpu").type == "cpu"
+
+
+def test_a_device_that_does_not_work_is_left_out_with_a_warning(monkeypatch):
+    machine(monkeypatch, True, True, broken="cuda")
+    with pytest.warns(UserWarning, match="'cuda' does not work: too old"):
+        assert pick_device().type == "mps"
+    with pytest.raises(ValueError, match=r"too old; choose from cuda, mps, cpu"):
+        pick_device("cuda")
+
+
+@pytest.mark.parametrize("name", ["mps", "cuda", "cuda:3", "gpu", "meta", "xpu", ""])
+def test_a_named_device_that_is_not_there_is_an_error(monkeypatch, name):
+    machine(monkeypatch, False, False)
+    with pytest.raises(ValueError, match=f"device '{name}' .*; choose from cpu$"):
+        pick_device(name)
+
+
+def machine(monkeypatch, cuda, mps, broken=None):
+    """Pretend these devices; the list holds those that were tried."""
+    asked, ones = [], torch.ones
+
+    def tried(*shape, device):
+        asked.append(device)
+        if device == broken:
+            raise RuntimeError("too old\nand more")
+        return ones(*shape)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    monkeypatch.setattr(torch, "ones", tried)
+    return asked

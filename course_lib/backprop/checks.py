@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from course_lib.resnet import BasicBlock, Bottleneck, PlainBlock, ResNet, check_input
+from course_lib.resnet import BasicBlock, Bottleneck, PlainBlock, ResNet, check_batch
 
 __all__ = ["check_labels", "check_model"]
 
@@ -38,13 +38,7 @@ def check_model(model: ResNet, images: Tensor) -> None:
             )
     if not isinstance(images, Tensor):
         raise TypeError(f"images must be a tensor, got {_type(images)}")
-    check_input(model, (images,))
-    w = model.conv1.weight
-    if (images.dtype, images.device) != (w.dtype, w.device):
-        raise ValueError(
-            f"images are {images.dtype} on {images.device}, and the parameters "
-            f"{w.dtype} on {w.device}; use images.to(model.conv1.weight)"
-        )
+    check_batch(model, images)
 
 
 def check_labels(

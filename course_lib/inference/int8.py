@@ -76,8 +76,6 @@ def _converted(model: nn.Module, calibration: Tensor, engine: str) -> nn.Module:
             "this torch has no torch.ao.quantization any more; use fast() instead"
         ) from error
     network = copy.deepcopy(model)
-    for hooks in (network._forward_pre_hooks, network._forward_hooks):
-        hooks.clear()
     mapping = get_default_qconfig_mapping(engine)
     watched = prepare_fx(network, mapping, (calibration,))
     watched(calibration)

@@ -234,7 +234,7 @@ class Trainer:
         ):
             tally.seen.append(seen)
             state.step += 1
-            self._progress.step(seen.loss)
+            self._progress.step(seen[0])
             stop, save = self._wanted()
             if stop or save:
                 take_stock()

@@ -12,7 +12,6 @@ from course_lib.trainer.checkpoints import CheckpointError, describe
 from course_lib.trainer.config import TrainerConfig
 from course_lib.trainer.history import History
 from course_lib.trainer.optimizers import optimizer_for, schedule_for
-from course_lib.training import Step
 
 __all__ = ["State", "Tally"]
 
@@ -23,7 +22,7 @@ class Tally:
     def __init__(self, processes: int) -> None:
         self.processes = processes
         self.sizes: list[int] = []  # images of each joint batch
-        self.seen: list[Step] = []
+        self.seen: list[tuple[Tensor, Tensor, int]] = []  # of training_steps
 
     def take(self) -> list[float]:
         """This process's part of: losses times images, right answers, images."""
@@ -32,9 +31,9 @@ class Tally:
         if not done:
             return [0.0, 0.0, 0.0]
         # Each process's loss is already so scaled that their mean is the joint one.
-        losses = torch.stack([step.loss for step in done]).cpu().double()
+        losses = torch.stack([loss for loss, _, _ in done]).cpu().double()
         joint = torch.tensor(sizes, dtype=torch.float64) / self.processes
-        right = torch.stack([step.correct for step in done]).sum().item()
+        right = torch.stack([correct for _, correct, _ in done]).sum().item()
         return [(losses * joint).sum().item(), float(right), joint.sum().item()]
 
 

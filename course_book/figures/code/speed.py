@@ -1,4 +1,4 @@
-"""Speeds: the roofline of a machine, shares of time, small maps."""
+"""Speeds: the roofline of a machine, and shares of time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from course_book.figures import AMBER, BLUE, GREEN, MUTED, ORANGE, PINK
 
-__all__ = ["draw_map_speeds", "draw_pages", "draw_roofline", "draw_shares"]
+__all__ = ["draw_roofline", "draw_shares"]
 
 _COLORS = (BLUE, ORANGE, GREEN, PINK, AMBER)
 
@@ -92,52 +92,4 @@ def draw_shares(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     ax.set_xlabel("share [%]")
     ax.grid(axis="y", visible=False)
     figure.legend(loc="outside upper center", ncols=3, fontsize=10)
-    return figure
-
-
-def draw_map_speeds(speeds: Mapping[str, Mapping[int, float]]) -> Figure:
-    """Draw how fast something is computed, against the size of the map.
-
-    Args:
-        speeds: way → size of the map in pixels per side → operations per second.
-
-    Returns:
-        The figure, 6.2 inches wide.
-    """
-    figure, ax = plt.subplots(figsize=(6.2, 3.2))
-    for (way, at), color, marker in zip(speeds.items(), _COLORS, "os^"):
-        values = np.array(list(at.values())) / 1e9
-        ax.plot(range(len(at)), values, marker=marker, ms=7, color=color, label=way)
-    sizes = next(iter(speeds.values()))
-    ax.set_xticks(range(len(sizes)), [f"{size} × {size}" for size in sizes])
-    ax.set_ylim(bottom=0)
-    ax.set_xlabel("map")
-    ax.set_ylabel("10⁹ operations per second")
-    figure.legend(loc="outside upper center", ncols=3, fontsize=10)
-    return figure
-
-
-def draw_pages(costs: Mapping[str, Mapping[int, tuple[float, float]]]) -> Figure:
-    """Draw what fresh memory costs a training step.
-
-    Args:
-        costs: way → pictures in the batch → page faults and seconds of a step.
-
-    Returns:
-        The figure, 6.2 inches wide.
-    """
-    figure, axes = plt.subplots(1, 2, figsize=(6.2, 2.8))
-    batches = list(next(iter(costs.values())))
-    for place, (ax, label, unit) in enumerate(
-        zip(axes, ("1,000 page faults per step", "seconds per step"), (1000, 1))
-    ):
-        for k, (way, at) in enumerate(costs.items()):
-            x = np.arange(len(at)) + 0.38 * (k - 0.5)
-            values = [cost[place] / unit for cost in at.values()]
-            name = f"memory {way}" if not place else None
-            ax.bar(x, values, 0.36, color=_COLORS[k], label=name)
-        ax.set_xticks(range(len(batches)), batches)
-        ax.set_xlabel("pictures in the batch")
-        ax.set_ylabel(label)
-    figure.legend(loc="outside upper center", ncols=2, fontsize=10)
     return figure
