@@ -29,11 +29,34 @@ def code(language):
     return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
-def test_the_tables_are_those_of_the_stored_results():
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_the_tables_are_those_of_the_stored_results(name):
     tool = load_tool()
-    assert tool.renewed(TEXT) == TEXT, "run: python tools/readme.py"
-    old = TEXT.replace("| MNIST | 50,000 |", "| MNIST | 60,000 |")
-    assert tool.renewed(old) == TEXT != old
+    text, lines = (ROOT / name).read_text(encoding="utf-8"), tool.tables()[name]
+    assert tool.renewed(text, lines) == text, "run: python tools/readme.py"
+    old = text.replace(lines[2], "| something | else |")
+    assert tool.renewed(old, lines) == text != old
+
+
+def test_the_harder_task_comes_first():
+    faint, clear = load_tool().scores()[2:4]
+    assert "faint" in faint and "75.07 %" in faint and "| missed |" in faint
+    assert "clear" in clear and "95.82 %" in clear and "easier task" in clear
+
+
+def test_new_numbers_are_appended(tmp_path, monkeypatch):
+    tool = load_tool()
+    copy = tmp_path / "reached.csv"
+    stored = tool.REACHED.read_text(encoding="utf-8")
+    copy.write_text(stored, encoding="utf-8")
+    monkeypatch.setattr(tool, "REACHED", copy)
+    assert tool.record("nothing") == 0
+    new = {"value": 2.0, "low": 1.9, "high": 2.1, "runs": 7, "task": "as set"}
+    monkeypatch.setattr(tool, "unrecorded", lambda: {"step-64": new})
+    assert tool.record("own kernels removed") == 1
+    before, last = copy.read_text().rstrip("\n").rsplit("\n", 1)
+    assert before + "\n" == stored
+    assert last.startswith("step-64,2026-") and last.endswith("own kernels removed")
 
 
 def test_the_commands_are_understood(capsys):

@@ -137,11 +137,15 @@ def load(files: list[Path]) -> dict[int, np.ndarray]:
     return {size: np.stack(pictures) for size, pictures in photos.items()}
 
 
-def real_sets(sdnet: Path, metu: Path) -> Iterator[tuple[str, list[Path], np.ndarray]]:
-    """Name, files and truth of each set of real photos."""
+def real_sets(
+    sdnet: Path, metu: Path | None
+) -> Iterator[tuple[str, list[Path], np.ndarray]]:
+    """Name, files and truth of each set of real photos; without METU if None."""
     for photo in ("7001", "7002", "7003"):
         sides = [sorted((sdnet / "D" / s).glob(f"{photo}-*")) for s in ("CD", "UD")]
         yield f"deck {photo}", *_join(sides)
+    if metu is None:
+        return
     sides = [sorted((metu / side).glob("*.jpg")) for side in ("Positive", "Negative")]
     for half in (0, 1):
         yield f"METU, half {half + 1}", *_join([side[half::2] for side in sides])
