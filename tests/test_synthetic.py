@@ -173,3 +173,22 @@ def test_a_crack_darkens_a_cracked_picture_and_no_other(label, clear, monkeypatc
         assert np.median(changed) > (200 if clear else 40)
     else:
         assert max(changed) == 0
+
+
+def test_what_is_left_out_changes_nothing_else():
+    # The wall of the forward pass: a crack, a cable, a hollow.
+    key, label, size = (0, 2, 5), 5, 128
+    steps = dict(scene.stages(key, label, size))
+    bare = dict(scene.stages(key, label, size, without=("crack",)))
+    np.testing.assert_array_equal(bare["crack"], steps["surface"])
+    crack = (steps["crack"] != steps["surface"]).any(2)
+    both = dict(scene.stages(key, label, size, without=("crack", "cable")))
+    cable = (both["clutter"] != bare["clutter"]).any(2)
+    assert crack.any() and cable.any()
+    # Where neither lies, light and clutter are as they were, to the last bit.
+    rest = ~(crack | cable)
+    np.testing.assert_array_equal(both["light"][rest], steps["light"][rest])
+    whole = scene.picture(key, label, size, without=("grass", "joint"))
+    np.testing.assert_array_equal(whole, steps["camera"])
+    with pytest.raises(ValueError, match=r"without names \['cabel'\].*'cable'"):
+        scene.picture(key, label, size, without=("cabel",))

@@ -8,7 +8,7 @@ place and returns nothing. NumPy only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from course_lib.synthetic.draws import Draws
 from course_lib.synthetic.strokes import chain, stroke, wander
 from course_lib.synthetic.textures import cells, field, grid
 
-__all__ = ["leaf_shadows", "litter"]
+__all__ = ["leaf_shadows", "litter", "names"]
 
 
 def _blend(albedo: np.ndarray, cover: np.ndarray, color: np.ndarray) -> None:
@@ -250,7 +250,18 @@ KINDS: dict[str, dict[Clutter, float]] = {
 }
 
 
-def litter(draws: Draws, surface: str, albedo: np.ndarray, light: float) -> None:
+def names() -> list[str]:
+    """The kinds of clutter, as ``litter`` takes them in ``without``."""
+    return sorted({kind.__name__ for kinds in KINDS.values() for kind in kinds})
+
+
+def litter(
+    draws: Draws,
+    surface: str,
+    albedo: np.ndarray,
+    light: float,
+    without: Collection[str] = (),
+) -> None:
     """Put on a surface what happens to lie on it.
 
     Args:
@@ -258,8 +269,9 @@ def litter(draws: Draws, surface: str, albedo: np.ndarray, light: float) -> None
         surface: ``"deck"``, ``"pavement"`` or ``"wall"``.
         albedo: float64 [size, size, 3], changed in place.
         light: direction of the light in radians.
+        without: kinds to leave out; the others stay as they are.
     """
     for kind, probability in KINDS[surface].items():
         own = draws.split()
-        if draws.chance(probability):
+        if draws.chance(probability) and kind.__name__ not in without:
             kind(own, albedo, light)

@@ -6,13 +6,13 @@ drawn, so the crack of a picture is the same at every size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 
 import numpy as np
 
 from course_lib.data.classes import SURFACES
-from course_lib.synthetic.clutter import leaf_shadows, litter
+from course_lib.synthetic.clutter import leaf_shadows, litter, names
 from course_lib.synthetic.cracks import crack
 from course_lib.synthetic.draws import Draws
 from course_lib.synthetic.textures import TEXTURES, field, grid
@@ -26,7 +26,11 @@ COARSE = {"deck": 1.0, "pavement": 1.8, "wall": 1.25}
 
 
 def picture(
-    key: tuple[int, ...], label: int, size: int, clear: bool = False
+    key: tuple[int, ...],
+    label: int,
+    size: int,
+    clear: bool = False,
+    without: Collection[str] = (),
 ) -> np.ndarray:
     """Draw one picture.
 
@@ -36,16 +40,21 @@ def picture(
         label: 0 to 5, an index into ``CRACK_CLASSES``.
         size: pixels per side, at least 16.
         clear: a camera that sees no hairline, see :func:`stages`.
+        without: what to leave out, see :func:`stages`.
 
     Returns:
         uint8 [size, size, 3], RGB.
     """
-    *_, (_, last) = stages(key, label, size, clear)
+    *_, (_, last) = stages(key, label, size, clear, without)
     return last
 
 
 def stages(
-    key: tuple[int, ...], label: int, size: int, clear: bool = False
+    key: tuple[int, ...],
+    label: int,
+    size: int,
+    clear: bool = False,
+    without: Collection[str] = (),
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Draw one picture and show it after every step, for looking.
 
@@ -56,12 +65,21 @@ def stages(
         clear: what can be told apart in few pixels: cracks two pixels wide and
             more, deep, seldom broken off, and through the middle; walls of brick
             or of plaster in a strong color, which no concrete has.
+        without: what to leave out, ``"crack"`` or kinds of clutter such as
+            ``"cable"``. Everything else is drawn as before, so that two pictures
+            differ by what was left out and by nothing else.
 
     Yields:
         ``(name, image)`` five times: ``"surface"``, ``"crack"``, ``"clutter"`` and
         ``"light"``, float64 [size, size, 3] of about 0 ... 1, and ``"camera"``,
         the finished picture as uint8.
+
+    Raises:
+        ValueError: if ``without`` names something that is never drawn.
     """
+    unknown = sorted(set(without) - {"crack", *names()})
+    if unknown:
+        raise ValueError(f"without names {unknown}; choose from {['crack', *names()]}")
     surface, cracked = SURFACES[label // 2], label % 2 == 1
     draws = Draws(*key, label)
     light = draws.uniform(0, 2 * np.pi)
@@ -75,9 +93,11 @@ def stages(
     yield "surface", lit()
     if cracked:
         for _ in range(2 if draws.chance(0.15) else 1):
-            _open(draws.split(), albedo, slope, light, COARSE[surface], clear)
+            own = draws.split()
+            if "crack" not in without:
+                _open(own, albedo, slope, light, COARSE[surface], clear)
     yield "crack", lit()
-    litter(draws.split(), surface, albedo, light)
+    litter(draws.split(), surface, albedo, light, without)
     image = lit()
     yield "clutter", image
     image = _illuminate(draws.split(), image)
