@@ -10,6 +10,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,8 +25,9 @@ from benchmarks.racing import Row, Settings, peer
 from benchmarks.racing import row as make_row
 from course_lib.data.augment import photo_views
 from course_lib.data.classes import CRACK_CLASSES
+from course_lib.data.photos import open_photo
 from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from course_lib.data.sources import _folder, _Keeper
+from course_lib.data.sources import source
 from course_lib.resnet import resnet18
 from course_lib.synthetic import SyntheticCracks
 from course_lib.trainer import Trainer, TrainerConfig
@@ -56,8 +58,8 @@ def make_files(root: Path, pixels: int) -> None:
 def ours(root: Path, cache: Path, start: dict[str, Tensor]) -> Times:
     """The course's way: decode into a cache, then train from bytes."""
     began = time.perf_counter()
-    parts, classes, _ = _folder(root, _Keeper(cache, RESIZE, False), "raise")
-    model = resnet18(num_classes=len(classes))
+    data = source(str(root), size=SIZE, cache=cache)
+    model = resnet18(num_classes=len(data.classes))
     model.load_state_dict(start)
     config = TrainerConfig(
         epochs=EPOCHS, batch_size=BATCH, workers=WORKERS, progress=False
@@ -65,11 +67,11 @@ def ours(root: Path, cache: Path, start: dict[str, Tensor]) -> Times:
     trainer = Trainer(
         model,
         config,
-        classes=classes,
+        classes=data.classes,
         augment=photo_views,
         preprocessing=NUMBERS | {"channels": 3},
     )
-    history = trainer.fit(parts[0], parts[1])
+    history = trainer.fit(data.parts[0], data.parts[1])
     total = time.perf_counter() - began
     later = sum(history.column("seconds")[1:])
     return total - later, later
@@ -161,29 +163,29 @@ def with_lightning(root: Path, cache: Path, start: dict[str, Tensor]) -> Times:
 
 
 def same_pictures(root: Path, start: dict[str, Tensor]) -> str:
-    """Both sides see the same validation pictures, and answer alike."""
+    """But for how JPEGs are reduced, both see the same pictures, and answer alike."""
     from course_lib.inference.choosing import check
     from course_lib.trainer.inputs import Inputs
 
     with tempfile.TemporaryDirectory() as cache:
-        keep = _Keeper(Path(cache), RESIZE, False)
-        parts, classes, _ = _folder(root, keep, "raise")
-        model = resnet18(num_classes=len(classes))
+        made = source(str(root), size=SIZE, cache=Path(cache))
+        model = resnet18(num_classes=len(made.classes))
         model.load_state_dict(start)
         inputs = Inputs(
             model.eval(),
-            len(classes),
+            len(made.classes),
             channels_last=True,
             augment=None,
             preprocessing=NUMBERS,
         )
-        x, y = inputs(*parts[1].batch(range(SAMPLE)))
+        x, y = inputs(*made.parts[1].batch(range(SAMPLE)))
     data = usual(root / "val", False).dataset
+    data.loader = partial(open_photo, at_least=RESIZE)  # JPEG's own reduction
     pairs = [data[index] for index in range(SAMPLE)]
     other = torch.stack([image for image, _ in pairs])
     torch.testing.assert_close(x, other, rtol=0, atol=1e-5, check_stride=False)
     assert y.tolist() == [label for _, label in pairs]
-    assert len(parts[0]) == COUNTS["train"]
+    assert len(made.parts[0]) == COUNTS["train"]
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         logits = model(x).float()
     with torch.inference_mode():

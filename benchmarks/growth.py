@@ -19,8 +19,9 @@ from PIL import Image
 from benchmarks.pictures import pictures
 from benchmarks.racing import Row, Settings, race
 from benchmarks.training import fast_step
-from course_lib.data.cache import DecodedCache
-from course_lib.data.folders import CrackFolder
+from course_lib.data.cache import decode
+from course_lib.data.folders import read_folder
+from course_lib.data.preprocessing import Preprocessing
 from course_lib.ledger import ledger
 from course_lib.ledger.table import MIB
 from course_lib.resnet import resnet, resnet18
@@ -154,11 +155,11 @@ def files(settings: Settings) -> Row:
                     image.save(place / f"{number}.jpg")
 
         def build(count: int) -> Callable[[], None]:
-            photos = CrackFolder(root / str(count), check=False)
+            paths = read_folder(root / str(count)).paths
 
             def run() -> None:
                 with tempfile.TemporaryDirectory(dir=folder) as cache:
-                    DecodedCache(photos, cache, size=73, progress=False)
+                    decode(paths, Path(cache), Preprocessing(64, 73))
 
             return run
 

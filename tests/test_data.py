@@ -17,22 +17,22 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
-from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
 from torchvision.models import ResNet18_Weights
 from torchvision.transforms import v2
 
 from course_book import results
 from course_book.experiments import photo_leak
-from course_lib.data.balance import balanced_sampler, class_weights
+from course_lib.data.balance import class_weights
 from course_lib.data.classes import CRACK_CLASSES, SURFACES
 from course_lib.data.digits import digits, mnist
 from course_lib.data.download import DownloadError
-from course_lib.data.folders import CrackFolder
-from course_lib.data.photos import PhotoError
+from course_lib.data.folders import read_folder, report_skipped
+from course_lib.data.photos import PhotoError, open_photo
 from course_lib.data.prediction import predict, predict_all
 from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from course_lib.data.sdnet2018 import SDNET2018
-from course_lib.data.splits import SPLITS, sdnet2018_photos, sdnet2018_split
+from course_lib.data.sdnet2018 import read_sdnet2018, source_photos
+from course_lib.data.splits import SPLITS
 from course_lib.data.transforms import (
     channel_statistics,
     denormalize,
@@ -54,7 +54,7 @@ def jpeg(color) -> bytes:
 
 def make_tree(root: Path, layout: list, photos_each: int = 12) -> dict[Path, str]:
     """A small SDNET2018: the color of a picture is made from its label."""
-    homes = sdnet2018_split(sdnet2018_photos())
+    homes = {name: photo.split for name, photo in source_photos().items()}
     by_surface = {}
     for photo in homes:
         surface, number = photo.split("/")
@@ -79,39 +79,25 @@ def tree(request, tmp_path):
     return tmp_path, make_tree(tmp_path / inner, layout)
 
 
-def quiet(root, split, **options):
+def quiet(root):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return SDNET2018(root, split, progress=False, **options)
+        return read_sdnet2018(root)
 
 
-def test_sdnet2018_items_labels_and_splits(tree):
+def test_sdnet2018_labels_and_splits(tree):
     root, made = tree
-    seen = []
-    for split in SPLITS:
-        part = quiet(root, split)
-        assert part.classes == CRACK_CLASSES and part.split == split
-        assert set(part.paths) == {p for p, home in made.items() if home == split}
-        for index in range(0, len(part), 7):
-            image, label = part[index]
-            assert image.mode == "RGB" and image.size == (8, 8)
-            assert abs(image.getpixel((4, 4))[0] - 40 * label) < 8
-            assert part.labels[index] == label
-            number = part.paths[index].name.split("-")[0]
-            assert part.photos[index] == f"{SURFACES[label // 2]}/{number}"
-        seen += part.paths
-    assert sorted(seen) == sorted(made)
-    assert len(quiet(root, "train", seed=1)) != len(quiet(root, "train"))
+    files, splits = quiet(root)
+    assert files.classes == CRACK_CLASSES and not files.skipped
+    assert dict(zip(files.paths, splits, strict=True)) == made
+    for path, label in zip(files.paths, files.labels, strict=True):
+        red = open_photo(path).getpixel((4, 4))[0]
+        assert abs(red - 40 * label) < 8
+    assert files.paths == sorted(files.paths, key=lambda p: (red_of(p), p.name))
 
 
-def test_sdnet2018_goes_to_workers(tree):
-    root, _ = tree
-    part = quiet(root, "train", transform=evaluation_transform(16))
-    assert pickle.loads(pickle.dumps(part)).paths == part.paths
-    loader = DataLoader(part, batch_size=16, num_workers=1)
-    labels = torch.cat([labels for _, labels in loader])
-    assert labels.tolist() == part.labels
-    assert next(iter(loader))[0].shape == (16, 3, 16, 16)
+def red_of(path: Path) -> int:
+    return round(open_photo(path).getpixel((4, 4))[0] / 40)
 
 
 def test_a_partial_tree_says_what_is_missing(tmp_path):
@@ -119,27 +105,14 @@ def test_a_partial_tree_says_what_is_missing(tmp_path):
     for path in (tmp_path / "W" / "CW").iterdir():
         path.unlink()
     with pytest.warns(UserWarning, match="60 of SDNET2018's 56,088") as caught:
-        part = SDNET2018(tmp_path, "train", progress=False)
+        files, _ = read_sdnet2018(tmp_path)
     message = str(caught[0].message)
-    assert "18 of its 230 photos" in message and message == part.notice
+    assert "18 of its 230 photos" in message
     assert f"No patch of the classes: {CRACK_CLASSES[5]}." in message
     assert "Of 6 photos one label is missing altogether (wall/7069" in message
     assert "the photo there instead of the crack" in message
     (tmp_path / "W" / "CW").rmdir()
-    assert quiet(tmp_path, "train").paths == part.paths
-
-
-def test_a_split_without_photos(tmp_path):
-    homes = sdnet2018_split(sdnet2018_photos())
-    deck = next(p for p in homes if p.startswith("deck") and homes[p] == "train")
-    folder = tmp_path / "D" / "CD"
-    folder.mkdir(parents=True)
-    (folder / f"{deck.split('/')[1]}-1.jpg").write_bytes(jpeg("red"))
-    assert len(quiet(tmp_path, "train")) == 1
-    with pytest.raises(
-        ValueError, match=r"no photo of split 'test' .* belong to train"
-    ):
-        quiet(tmp_path, "test")
+    assert quiet(tmp_path)[0].paths == files.paths
 
 
 def test_the_contradictory_pictures_are_left_out(tmp_path):
@@ -149,88 +122,56 @@ def test_the_contradictory_pictures_are_left_out(tmp_path):
         path = tmp_path / f"{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg("red"))
-    found = []
-    for split in SPLITS:
-        try:
-            found += quiet(tmp_path, split).paths
-        except ValueError:
-            continue
+    found = quiet(tmp_path)[0].paths
     kept = {p.relative_to(tmp_path).with_suffix("").as_posix() for p in found}
     assert kept == {"D/CD/7039-112_2", "D/UD/7039-112", "W/UW/7074-105"}
 
 
-def test_a_damaged_tree(tmp_path):
+def test_a_tree_with_foreign_files(tmp_path):
     made = make_tree(tmp_path, OFFICIAL)
-    train = sorted(path for path, home in made.items() if home == "train")
-    test = next(path for path, home in made.items() if home == "test")
-    train[0].write_bytes(b"")
-    train[1].write_bytes(train[1].read_bytes()[:200])
-    train[2].write_text("<html>")
-    test.write_bytes(b"")
-    stray = tmp_path / "D" / "CD" / "copy of 7001-1.jpg"
-    stray.write_bytes(jpeg("red"))
+    empty = next(iter(made))
+    empty.write_bytes(b"")
+    strays = ["copy of 7001-1.jpg", "9999-1.jpg", "7001-1.txt"]
+    for name in strays:
+        (tmp_path / "D" / "CD" / name).write_bytes(jpeg("red"))
     for name in ("Thumbs.db", "._7001-1.jpg", ".DS_Store"):
         (tmp_path / "D" / "CD" / name).write_text("x")
-    count = sum(home == "train" for home in made.values())
-
-    with pytest.raises(PhotoError, match=rf"2 of {count + 1} files .*\n.*copy of"):
-        quiet(tmp_path, "train")
-    with pytest.warns(UserWarning) as caught:
-        part = SDNET2018(tmp_path, "train", on_error="skip", progress=False)
-    messages = [str(warning.message) for warning in caught]
-    assert messages[0] == part.notice and len(messages) == 2
-    assert messages[1].startswith(f"skipped 4 of {count + 1} files")
-    assert {path for path, _ in part.skipped} == {*train[:3], stray}
-    assert len(part) == len(part.labels) == len(part.photos) == count - 3
-    for index in range(len(part)):
-        assert part[index][1] == part.labels[index]
-
-    stray.unlink()
-    train[0].unlink()
-    lazy = quiet(tmp_path, "train")  # contents are looked at when they are read
-    with pytest.raises(PhotoError, match="broken picture"):
-        lazy[lazy.paths.index(train[1])]
-    with pytest.raises(PhotoError, match=r"(?s)2 of .* broken picture"):
-        quiet(tmp_path, "train", check=True)
-
-
-def test_a_broken_photo_in_a_worker_names_itself(tmp_path):
-    for index in range(4):
-        folder = tmp_path / "a"
-        folder.mkdir(exist_ok=True)
-        (folder / f"{index}.jpg").write_bytes(jpeg("red") if index != 2 else b"no")
-    photos = CrackFolder(tmp_path, check=False, transform=v2.ToImage())
-    with pytest.raises(PhotoError, match=r"2\.jpg: no picture"):
-        list(DataLoader(photos, batch_size=2, num_workers=1))
+    (tmp_path / "D" / "CD" / "@eaDir").mkdir()
+    (tmp_path / "D" / "CD" / "@eaDir" / "7001-1.jpg").write_bytes(jpeg("red"))
+    files, splits = quiet(tmp_path)
+    assert {path.name for path, _ in files.skipped} == {empty.name, *strays}
+    assert len(files.paths) == len(files.labels) == len(splits) == len(made) - 1
 
 
 def test_no_tree_and_two_trees(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
-        SDNET2018(tmp_path / "nowhere", "train")
-    for part in ("download=True", "DATA_Maguire_20180517_ALL.zip", "kagglehub"):
+        read_sdnet2018(tmp_path / "nowhere")
+    for part in ("--download", "DATA_Maguire_20180517_ALL.zip", "kagglehub"):
         assert part in str(caught.value)
     make_tree(tmp_path, OFFICIAL, 1)
     make_tree(tmp_path, KAGGLE, 1)
     with pytest.raises(ValueError, match="holds both"):
-        SDNET2018(tmp_path, "train")
-    with pytest.raises(ValueError, match="got 'val'"):
-        SDNET2018(tmp_path, "val")
-    with pytest.raises(ValueError, match="got 'ignore'"):
-        SDNET2018(tmp_path, "train", on_error="ignore")
+        read_sdnet2018(tmp_path)
 
 
-def test_a_closed_folder_is_passed_over(tmp_path, monkeypatch):
+def test_a_closed_folder_beside_the_tree_is_passed_over(tmp_path, monkeypatch):
     made = make_tree(tmp_path / "z", OFFICIAL, 2)
     (tmp_path / "closed").mkdir()
-    scandir = os.scandir
+    closed_to_all(monkeypatch, "closed")
+    assert set(quiet(tmp_path)[0].paths) == made.keys()
 
-    def refuse(path):
-        if Path(path).name == "closed":
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
-    assert set(quiet(tmp_path, "train").paths) <= made.keys()
+def closed_to_all(monkeypatch, name):
+    """A folder that cannot be read, also by root."""
+    for function in ("scandir", "listdir"):
+        usual = getattr(os, function)
+
+        def refuse(path=".", usual=usual):
+            if Path(path).name == name:
+                raise PermissionError(13, "Permission denied", str(path))
+            return usual(path)
+
+        monkeypatch.setattr(os, function, refuse)
 
 
 def test_the_leak_experiment_on_cracks_that_are_easy(tmp_path):
@@ -266,45 +207,98 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_crack_folder(folder):
-    photos = CrackFolder(folder)
-    assert photos.classes == ("a", "b") and photos.labels == [0, 0, 1]
-    assert [p.name for p in photos.paths] == ["2.jpg", "1.jpg", "3.PNG"]
-    image, label = photos[2]
-    assert label == 1 and image.getpixel((0, 0))[2] > 240
-    ordered = CrackFolder(folder, classes=["c", "b", "a"])
+def test_a_folder_of_photos(folder):
+    files = read_folder(folder)
+    assert files.classes == ("a", "b") and files.labels == [0, 0, 1]
+    assert [p.name for p in files.paths] == ["2.jpg", "1.jpg", "3.PNG"]
+    ordered = read_folder(folder, classes=["c", "b", "a"])
     assert ordered.labels == [1, 2, 2] and ordered.classes == ("c", "b", "a")
-    assert CrackFolder(folder, transform=lambda image: image.size)[0][0] == (8, 8)
 
 
-def test_crack_folder_with_unusable_files(folder):
+def test_image_folder_reads_a_tidy_one_alike(tmp_path):
+    for name in ("a/1.jpg", "a/deep/2.png", "b/3.jpg", "b/0.webp"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), "red").save(path)
+    usual, ours = ImageFolder(tmp_path, loader=open_photo), read_folder(tmp_path)
+    assert usual.samples == [(str(p), n) for p, n in zip(ours.paths, ours.labels)]
+    assert usual.classes == list(ours.classes) and usual[3][0].size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".ipynb_checkpoints", "__MACOSX", "@eaDir", "lost+found", "~$a.jpg", "a.jpg~"],
+)
+def test_clutter_is_no_class_and_no_photo(folder, name):
+    before = read_folder(folder)
+    for place in (folder, folder / "a", folder / "a" / "deep"):
+        try:
+            (place / name).mkdir()
+            (place / name / "1.jpg").write_bytes(jpeg("red"))
+        except FileExistsError:
+            continue
+    (folder / "b" / f"{name}").write_bytes(jpeg("red"))
+    assert read_folder(folder) == before
+
+
+def test_files_that_cannot_be_photos_are_listed(folder, monkeypatch):
     (folder / "a" / "notes.txt").write_text("hi")
     (folder / "b" / "zero.jpg").touch()
-    (folder / "b" / "cut.jpg").write_bytes(jpeg("red")[:150])
+    (folder / "b" / "lost.jpg").symlink_to(folder / "nowhere")
+    (folder / "b" / "elsewhere").symlink_to(folder / "a")
+    (folder / "b" / "closed").mkdir()
+    os.mkfifo(folder / "b" / "pipe.jpg")
     (folder / "loose.jpg").write_bytes(jpeg("red"))
-    with pytest.raises(PhotoError, match=r"4 of 7 files .*"):
-        CrackFolder(folder)
-    with pytest.warns(UserWarning, match="skipped 4 of 7 files"):
-        photos = CrackFolder(folder, on_error="skip")
-    reasons = {path.name: reason for path, reason in photos.skipped}
-    assert reasons.keys() == {"notes.txt", "zero.jpg", "cut.jpg", "loose.jpg"}
-    assert reasons["loose.jpg"] == "in no class folder" and len(photos) == 3
+    (folder / "README.txt").write_text("no data, and nobody means it as some")
+    Path(os.fsdecode(os.fsencode(folder) + b"/a/caf\xe9.jpg")).write_bytes(b"x")
+    closed_to_all(monkeypatch, "closed")
+    files = read_folder(folder)
+    reasons = {path.name: reason for path, reason in files.skipped}
+    assert reasons == {
+        "notes.txt": "the name has no picture's ending",
+        "zero.jpg": "the file is empty",
+        "lost.jpg": "a broken link or no file",
+        "pipe.jpg": "a broken link or no file",
+        "elsewhere": "a link to a folder, which is not followed",
+        "closed": "a folder that cannot be read (Permission denied)",
+        "loose.jpg": "in no class folder",
+        "caf\udce9.jpg": "the name is not valid UTF-8; rename it (convmv)",
+    }
+    with pytest.raises(PhotoError, match="8 of 11 files") as caught:
+        report_skipped(files.skipped, 11, folder, skip=False)
+    assert "b'/" in str(caught.value) and "... and 3 more" in str(caught.value)
+    str(caught.value).encode()  # can be printed
+    with pytest.warns(UserWarning, match="skipped 8 of 11 files"):
+        report_skipped(files.skipped, 11, folder, skip=True)
 
 
-def test_crack_folder_without_what_it_needs(folder, tmp_path_factory):
+def test_a_folder_without_what_it_needs(folder, tmp_path_factory):
     empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(ValueError, match="has no class folders"):
-        CrackFolder(empty)
+        read_folder(empty)
     with pytest.raises(ValueError, match="root must be a folder"):
-        CrackFolder(empty / "x")
+        read_folder(empty / "x")
     (folder / "c").mkdir()
-    with pytest.raises(ValueError, match=r"no usable photo .* classes \['c'\]"):
-        CrackFolder(folder)
-    assert len(CrackFolder(folder, classes=["a", "b", "c"])) == 3
+    with pytest.raises(ValueError, match=r"no photo below .*c: add some, or remove"):
+        read_folder(folder)
+    assert len(read_folder(folder, classes=["a", "b", "c"]).paths) == 3
     with pytest.raises(ValueError, match=r"folders \['c'\], which are not among"):
-        CrackFolder(folder, classes=["a", "b"])
-    with pytest.raises(ValueError, match="got 'maybe'"):
-        CrackFolder(folder, on_error="maybe")
+        read_folder(folder, classes=["a", "b"])
+
+
+@pytest.mark.parametrize("name", ["A", "a "])
+def test_classes_that_look_alike(folder, name):
+    (folder / name).mkdir(exist_ok=True)
+    if len(list(folder.glob("[aA]*"))) == 1:
+        pytest.skip("this file system does not tell them apart")
+    with pytest.raises(ValueError, match=r"has both .* which look alike"):
+        read_folder(folder)
+
+
+def test_a_class_whose_name_is_not_utf8_is_named(folder):
+    (folder / os.fsdecode(b"caf\xe9")).mkdir()
+    with pytest.raises(ValueError, match=r"caf\\xe9': the name is not valid UTF-8"):
+        read_folder(folder)
 
 
 # Digits
@@ -509,27 +503,14 @@ def test_class_weights_are_scikit_learns(labels):
     np.testing.assert_allclose(weights[labels].double().mean(), 1, rtol=1e-6)
 
 
-def test_the_sampler_draws_each_class_equally_often():
-    labels = [0] * 900 + [1] * 90 + [2] * 10
-    sampler = balanced_sampler(torch.tensor(labels), num_samples=9000, seed=3)
-    drawn = list(sampler)
-    counts = np.bincount([labels[i] for i in drawn])
-    assert (abs(counts - 3000) < 200).all()  # more than four standard deviations
-    again = list(balanced_sampler(labels, num_samples=9000, seed=3))
-    assert drawn == again != list(sampler)
-    assert len(balanced_sampler(labels)) == 1000
-
-
 @pytest.mark.parametrize("labels", [[], [[0, 1]], [0.5], [-1, 0]])
 def test_labels_that_are_none(labels):
     with pytest.raises(ValueError, match="labels must"):
         class_weights(labels)
-    with pytest.raises(ValueError, match="labels must"):
-        balanced_sampler(labels)
 
 
 def test_labels_beyond_the_classes():
-    with pytest.raises(ValueError, match="up to 6, too high for num_classes=6"):
+    with pytest.raises(ValueError, match="got 0 to 6 with num_classes=6"):
         class_weights([0, 6], 6)
 
 

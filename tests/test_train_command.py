@@ -1,26 +1,21 @@
 import importlib.util
 import json
-import os
 import runpy
 import signal
 import sys
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from course_lib import resnet, train
 from course_lib.data import sources
 from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.digits import digits
-from course_lib.data.folders import PhotoDataset
 from course_lib.data.photos import open_photo
-from course_lib.data.sources import source, split_photos
+from course_lib.data.sources import source
 from course_lib.predict import load_predictor
 from course_lib.resnet import BasicBlock, ResNet
 from course_lib.trainer import Trainer, load_checkpoint
@@ -163,16 +158,6 @@ def test_digits_are_gray_and_have_the_stem_for_small_pictures(tmp_path, monkeypa
     assert abs(x.mean().item()) < 0.02 and abs(x.std().item() - 1) < 0.02
 
 
-def test_drawn_cracks_are_a_little_larger_than_the_network_sees(monkeypatch):
-    monkeypatch.setattr(sources, "COUNTS", {"train": 6, "validation": 7, "test": 8})
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    data = source("synthetic", size=28, root=Path(), cache=Path())
-    assert [part.images.shape for part in data.parts] == [
-        (count, 32, 32, 3) for count in (6, 7, 8)
-    ]
-    assert data.classes == CRACK_CLASSES and data.preprocessing.size == 28
-
-
 # ------------------------------------------------------------------------- bad calls
 
 
@@ -193,9 +178,9 @@ def test_drawn_cracks_are_a_little_larger_than_the_network_sees(monkeypatch):
         (["--data", "sdnet2018", "--root", "empty"], "no SDNET2018 tree"),
         (["--data", "photos"], "no class folders"),
         (["--data", "single"], "one class folder, 'only'"),
-        (["--data", "few"], "the class 'b' has 2 photos"),
+        (["--data", "few"], "the class 'b' has 2 different photos"),
         (["--data", "broken"], "--skip-broken"),
-        (["--data", "half"], "not all of train, validation and test"),
+        (["--data", "half"], "has ['val'] but no folder train"),
     ],
 )
 def test_a_bad_call_is_one_sentence_and_exit_code_2(
@@ -208,7 +193,7 @@ def test_a_bad_call_is_one_sentence_and_exit_code_2(
     elif name == "few":
         photos(tmp_path / "few", {"a": 4, "b": 2})
     elif name == "half":
-        photos(tmp_path / "half" / "train", {"a": 3, "b": 3})
+        photos(tmp_path / "half" / "val", {"a": 3, "b": 3})
     elif name == "broken":
         photos(tmp_path / "broken", {"a": 4, "b": 4})
         (tmp_path / "broken" / "a" / "a00.png").write_bytes(b"no picture")
@@ -231,15 +216,6 @@ def test_a_file_that_is_no_settings_is_named(tmp_path, capsys):
     (tmp_path / "run" / "config.json").write_text("{")
     assert call("--out", "run", "--resume") == 2
     assert "config.json is damaged" in capsys.readouterr().err
-
-
-def test_broken_photos_can_be_left_out(tmp_path):
-    folder = photos(tmp_path / "photos", {"a": 5, "b": 5})
-    (folder / "a" / "a00.png").write_bytes(b"no picture")
-    options = {"size": 32, "root": tmp_path, "cache": tmp_path / "cache"}
-    with pytest.warns(UserWarning, match="skipped 1 of 10"):
-        data = source(str(folder), skip_broken=True, **options)
-    assert sum(map(len, data.parts)) == 9
 
 
 @pytest.mark.filterwarnings("default")
@@ -271,75 +247,6 @@ def test_help_teaches(monkeypatch, capsys):
     shown = capsys.readouterr().out
     for word in ("--resume", "torchrun", "photos/uncracked", "--weights imagenet"):
         assert word in shown
-
-
-# ------------------------------------------------------------------------- the split
-
-
-def named(names, classes="ab"):
-    """A data set of photos that need not exist."""
-    paths = [Path(cls) / name for cls, name in names]
-    return PhotoDataset(paths, [classes.index(cls) for cls, _ in names], classes)
-
-
-@settings(deadline=None, max_examples=40)
-@given(
-    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=8, max_size=25)
-)
-def test_patches_of_a_photo_stay_together(counts):
-    names = [
-        (cls, f"70{photo:02}-{cls}{patch}.jpg".replace("a", "1").replace("b", "2"))
-        for photo, (a, b) in enumerate(counts)
-        for cls, n in (("a", a), ("b", b))
-        for patch in range(n)
-    ]
-    data = named(names)
-    parts, note = split_photos(data)
-    assert note == f"split by photo: {len(counts)} photos, none in two parts"
-    assert sorted(chain(*parts)) == list(range(len(names)))
-    homes = [{names[i][1][:4] for i in part} for part in parts]
-    assert all(homes) and sum(map(len, homes)) == len(counts)
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.lists(st.integers(3, 40), min_size=2, max_size=4))
-def test_photos_of_their_own_are_split_class_by_class(counts):
-    names = [
-        ("abcd"[label], f"IMG_{label}_{i:06}.jpg")
-        for label, count in enumerate(counts)
-        for i in range(count)
-    ]
-    data = named(names, "abcd"[: len(counts)])
-    parts, note = split_photos(data)
-    assert note.startswith("split class by class")
-    assert sorted(chain(*parts)) == list(range(len(names)))
-    for label, count in enumerate(counts):
-        mine = [sum(data.labels[i] == label for i in part) for part in parts]
-        assert mine[1] == mine[2] == max(1, round(0.15 * count))
-    # the order of the files decides nothing
-    turned = named(names[::-1], "abcd"[: len(counts)])
-    again, _ = split_photos(turned)
-    for part, other in zip(parts, again):
-        assert {names[i] for i in part} == {names[::-1][i] for i in other}
-
-
-def test_too_few_photos_with_all_classes_are_split_with_a_warning():
-    names = [("a", f"1-{i}.jpg") for i in range(5)] + [
-        ("b", f"2-{i}.jpg") for i in range(5)
-    ]
-    parts, note = split_photos(named(names))
-    assert "looks better than it is" in note
-    assert all({names[i][0] for i in part} == {"a", "b"} for part in parts)
-
-
-def test_parts_that_are_there_are_taken_as_they_are(tmp_path):
-    for part, count in (("train", 4), ("val", 2), ("test", 3)):
-        photos(tmp_path / "all" / part, {"a": count, "b": count})
-    data = source(
-        str(tmp_path / "all"), size=32, root=tmp_path, cache=tmp_path / "cache"
-    )
-    assert [len(part) for part in data.parts] == [8, 4, 6]
-    assert data.classes == ("a", "b")
 
 
 # ------------------------------------------------------------------------ fine-tuning

@@ -37,8 +37,9 @@ from torch.utils.data import Dataset, TensorDataset
 from course_lib.data.augment import digit_views, photo_views
 from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.digits import digits, mnist
-from course_lib.data.folders import CrackFolder
+from course_lib.data.folders import read_folder
 from course_lib.data.images import ByteImages
+from course_lib.data.photos import open_photo
 from course_lib.resnet import resnet18
 from course_lib.synthetic import SyntheticCracks
 from course_lib.trainer import Trainer, TrainerConfig
@@ -84,13 +85,10 @@ def enlarged(data: ByteImages, size: int) -> TensorDataset:
 
 def metu(root: str, size: int = 96) -> list[Dataset]:
     """60, 20 and 20 % of the photos, each class alike, by a fixed seed."""
-    photos = CrackFolder(root, classes=["Negative", "Positive"])
-    pictures = np.stack(
-        [
-            np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))
-            for image, _ in photos
-        ]
-    )
+    photos = read_folder(root, classes=["Negative", "Positive"])
+    lanczos = Image.Resampling.LANCZOS
+    images = (open_photo(path).resize((size, size), lanczos) for path in photos.paths)
+    pictures = np.stack([np.asarray(image) for image in images])
     labels = np.array(photos.labels)
     train, rest = train_test_split(
         np.arange(len(labels)), train_size=0.6, stratify=labels, random_state=0

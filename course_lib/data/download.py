@@ -1,29 +1,25 @@
-"""Fetch one published file by HTTP, with resume and checksum.
+"""Fetch one published file and unpack it: the whole of it, or nothing.
 
-Nothing half done ever stands under the final name: a download grows in
-``<name>.part`` and is renamed when its checksum is right. When a server refuses,
-the message says which file is wanted, from where, its MD5 and where to put it.
+The work is torchvision's and zipfile's. What is added here: nothing half done is ever
+under the final name, and a failure says how to get the file by hand.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import http.client
-import re
+import io
 import shutil
-import time
-import urllib.error
-import urllib.request
+import socket
+import sys
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["DownloadError", "RemoteFile", "fetch", "file_md5"]
+__all__ = ["DownloadError", "RemoteFile", "extract_zip", "fetch"]
 
-ATTEMPTS = 4
-PAUSE = 2.0  # seconds before the second attempt, doubled before each further one
 TIMEOUT = 30.0  # seconds without a byte
-_BLOCK = 1 << 18
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth another attempt
 
 
 class DownloadError(RuntimeError):
@@ -41,23 +37,10 @@ class RemoteFile(NamedTuple):
     other_way: str = ""  # a closing sentence of the message
 
 
-class _Trouble(Exception):
-    """A reason to give up, without the instructions."""
-
-
-def file_md5(path: Path) -> str:
-    """The MD5 of a file, in hexadecimal: against damage, not against malice."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-    return digest.hexdigest()
-
-
 def fetch(remote: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
     """Return the path of a published file, fetching it if it is not there.
 
-    A file that someone put there by hand is as good, if its checksum is right.
-    A download that breaks off is taken up where it stopped: in this call, up to
-    four attempts, and in the next.
+    A file that someone put there by hand is as good, if its MD5 is right.
 
     Args:
         remote: what to fetch.
@@ -68,153 +51,65 @@ def fetch(remote: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
         ``folder / remote.name``.
 
     Raises:
-        DownloadError: if it cannot be had; the message says which file, from
-            where, its size and MD5, and where to put it by hand.
+        DownloadError: says why it failed, which file is wanted, from where, its size
+            and MD5, and where to put it by hand. No part of it is left.
     """
+    from torchvision.datasets.utils import check_md5, download_url
+
     path = Path(folder) / remote.name
     part = path.with_name(path.name + ".part")
+    usual_timeout = socket.getdefaulttimeout()
     try:
         if path.is_file():
-            found = file_md5(path)
-            if found == remote.md5:
+            if check_md5(path, remote.md5):
                 return path
-            raise _Trouble(
-                f"{path} is there but damaged or another file: "
-                f"{path.stat().st_size:,} bytes, MD5 {found}. Delete it first"
-            )
+            raise RuntimeError(f"checksum mismatch: {path} is another file, delete it")
         path.parent.mkdir(parents=True, exist_ok=True)
-        resumed = part.exists()
-        _fill(remote, part, progress)
-        found = file_md5(part)
-        if found != remote.md5 and resumed:
-            # The old part may be of another file: once more from the start.
-            part.unlink()
-            _fill(remote, part, progress)
-            found = file_md5(part)
-        if found != remote.md5:
-            part.unlink()
-            raise _Trouble(f"what came is damaged or another file: MD5 {found}")
+        free = shutil.disk_usage(path.parent).free
+        if free < remote.size:
+            raise RuntimeError(f"{path.parent} has only {free:,} bytes free")
+        socket.setdefaulttimeout(TIMEOUT)  # torchvision would wait for ever
+        part.unlink(missing_ok=True)  # of a process that was killed
+        with contextlib.redirect_stderr(sys.stderr if progress else io.StringIO()):
+            download_url(remote.url, path.parent, part.name)
+        if not check_md5(part, remote.md5):
+            raise RuntimeError("checksum mismatch: the server sent another file")
         part.replace(path)
-    except _Trouble as trouble:
-        raise DownloadError(_instructions(remote, path, str(trouble))) from None
-    except OSError as error:
-        reason = f"{error.filename or path}: {error.strerror or error}"
-        raise DownloadError(_instructions(remote, path, reason)) from error
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        raise DownloadError(
+            f"{remote.name} could not be fetched: {error}.\n"
+            f"By hand: fetch it with a browser from {remote.page}\n"
+            f"  (direct link {remote.url})\n"
+            f"  {remote.size:,} bytes, MD5 {remote.md5}\n"
+            f"and put it at {path}, then run this again. {remote.other_way}".rstrip()
+        ) from error
+    finally:
+        socket.setdefaulttimeout(usual_timeout)
+        with contextlib.suppress(OSError):
+            part.unlink()
     return path
 
 
-def _instructions(remote: RemoteFile, path: Path, reason: str) -> str:
-    return (
-        f"{remote.name} could not be had: {reason}.\n"
-        f"By hand: fetch it with a browser from {remote.page}\n"
-        f"  (direct link {remote.url})\n"
-        f"  {remote.size:,} bytes, MD5 {remote.md5}\n"
-        f"and put it at {path}, then run this again. {remote.other_way}"
-    ).rstrip()
+def extract_zip(archive: Path, target: Path) -> None:
+    """Unpack a zip whose checksum was verified into a new folder.
 
+    Args:
+        archive: the zip. Its entries cannot leave ``target``: zipfile drops drives,
+            roots and ``..`` from their names, and makes files of links.
+        target: folder to make; must not exist, its parent must.
 
-def _fill(remote: RemoteFile, part: Path, progress: bool) -> None:
-    """Bring ``part`` to its full size, in a few attempts."""
-    reason = ""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(PAUSE * 2 ** (attempt - 1))
-        offset = part.stat().st_size if part.exists() else 0
-        if offset > remote.size:
-            part.unlink()
-            offset = 0
-        if offset == remote.size:
-            return
-        try:
-            _request(remote, part, offset, progress)
-        except urllib.error.HTTPError as error:
-            error.close()
-            reason = f"the server answered {error.code} {error.reason}"
-            if error.code == 416:  # it has no such part: start again
-                part.unlink(missing_ok=True)
-            elif error.code not in _PASSING:
-                raise _Trouble(reason) from None
-        except urllib.error.URLError as error:
-            reason = f"no connection ({error.reason})"
-        except (http.client.HTTPException, OSError) as error:
-            reason = f"the connection broke ({error or type(error).__name__})"
-        else:
-            if part.stat().st_size == remote.size:
-                return
-            reason = "the connection broke"
-    kept = part.stat().st_size if part.exists() else 0
-    if kept:
-        reason += (
-            f"; {kept:,} of {remote.size:,} bytes are kept and the next call goes "
-            "on from there"
-        )
-    raise _Trouble(reason)
-
-
-def _request(remote: RemoteFile, part: Path, offset: int, progress: bool) -> None:
-    """Append to ``part`` what one request brings; the caller looks at the size."""
-    headers = {"User-Agent": "course_lib"}
-    if offset:
-        headers["Range"] = f"bytes={offset}-"
-    request = urllib.request.Request(remote.url, headers=headers)
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        total = response.headers["Content-Length"]
-        if response.status == 206:
-            found = re.match(
-                r"bytes (\d+)-\d+/(\d+|\*)", response.headers["Content-Range"] or ""
-            )
-            if found is None or int(found[1]) != offset:
-                part.unlink(missing_ok=True)
-                raise http.client.HTTPException("the server sent another part")
-            total = found[2]
-        else:
-            offset = 0  # the server ignores ranges: from the start
-        kind = response.headers.get_content_type()
-        if total and total.isdigit() and int(total) != remote.size:
-            raise _Trouble(
-                f"the server offers {int(total):,} bytes of {kind}, not the file"
-            )
-        if kind == "text/html":  # what a refusal looks like to a browser
-            raise _Trouble("the server sends a web page, not the file")
-        _check_space(part.parent, remote.size - offset)
-        _copy(response, part, offset, remote, progress)
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise _Trouble(
-            f"{folder} has {free:,} bytes free and {needed:,} more are needed"
-        )
-
-
-def _copy(
-    response: http.client.HTTPResponse,
-    part: Path,
-    offset: int,
-    remote: RemoteFile,
-    progress: bool,
-) -> None:
-    from tqdm.auto import tqdm
-
-    with (
-        part.open("ab" if offset else "wb") as file,
-        tqdm(
-            desc=remote.name,
-            total=remote.size,
-            initial=offset,
-            unit="B",
-            unit_scale=True,
-            disable=not progress,
-        ) as bar,
-    ):
-        while block := response.read(_BLOCK):
-            offset += len(block)
-            if offset > remote.size:
-                raise _Trouble("the server sends more bytes than the file has")
-            try:
-                file.write(block)
-                file.flush()
-            except OSError as error:  # else it would pass for a network's error
-                raise _Trouble(f"writing {part} failed: {error.strerror}") from None
-            bar.update(len(block))
+    Raises:
+        DownloadError: names the archive and the reason; ``target`` is not there then.
+    """
+    if target.exists():
+        raise DownloadError(f"{target} exists; remove it, or unpack elsewhere")
+    scratch = tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-")
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            zipped.extractall(scratch)
+        Path(scratch).chmod(0o755)  # mkdtemp's folders are closed to other users
+        Path(scratch).replace(target)
+    except Exception as error:  # each way to pack has errors of its own
+        raise DownloadError(f"{archive} was not unpacked: {error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

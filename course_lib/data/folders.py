@@ -1,146 +1,185 @@
-"""Data sets whose items are photos on the disk."""
+"""The photos of a folder, by name: which files are some, and of which class.
+
+``torchvision.datasets.ImageFolder(root, loader=open_photo)`` reads a tidy folder just
+as well. This module is for the others: ImageFolder takes ``.ipynb_checkpoints`` for a
+class, and passes in silence over folders that it cannot read.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from torch.utils.data import Dataset
+from course_lib.data.clutter import is_clutter
+from course_lib.data.photos import IMAGE_SUFFIXES, PhotoError, Skipped
 
-from course_lib.data.photos import (
-    OnError,
-    Skipped,
-    check_photos,
-    find_photos,
-    open_photo,
-    report_skipped,
-)
-
-__all__ = ["CrackFolder", "PhotoDataset"]
-
-
-class PhotoDataset(Dataset):
-    """Photos with labels; each is opened when it is asked for.
-
-    Holds names only, so that it goes to a ``DataLoader``'s workers cheaply.
-
-    Attributes:
-        paths: the files, in a fixed order.
-        labels: the class of each file, an index into ``classes``.
-        classes: the names of the classes.
-        skipped: the files that were left out, each with its reason.
-        transform: applied to each PIL picture in mode "RGB"; None leaves it so.
-    """
-
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        labels: Sequence[int],
-        classes: Sequence[str],
-        *,
-        transform: Callable | None = None,
-        skipped: Sequence[Skipped] = (),
-    ) -> None:
-        self.paths = list(paths)
-        self.labels = list(labels)
-        self.classes = tuple(classes)
-        self.skipped = list(skipped)
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple:
-        """Return (picture, label); raise PhotoError for a broken file."""
-        image = open_photo(self.paths[index])
-        if self.transform is not None:
-            image = self.transform(image)
-        return image, self.labels[index]
+__all__ = [
+    "PhotoFiles",
+    "find_photos",
+    "folders_in",
+    "read_folder",
+    "report_skipped",
+]
 
 
-class CrackFolder(PhotoDataset):
-    """Your own photos: one folder per class, with photos at any depth below.
+class PhotoFiles(NamedTuple):
+    """Photos with their labels; none is opened yet."""
+
+    root: Path
+    paths: list[Path]
+    labels: list[int]  # indices into classes
+    classes: tuple[str, ...]
+    skipped: list[Skipped]  # files that cannot be photos
+
+
+def read_folder(
+    root: str | os.PathLike[str], classes: Sequence[str] | None = None
+) -> PhotoFiles:
+    """List your own photos: one folder per class, with photos at any depth below.
 
     Args:
         root: the folder that holds the class folders.
-        classes: names of the class folders in the order of the labels, for
-            example ``CRACK_CLASSES``; a class without a folder has no photos
-            then. By default every folder below ``root`` is a class, in sorted
-            order.
-        transform: applied to each PIL picture in mode "RGB".
-        on_error: what to do about broken, empty and other files: "raise", or
-            "skip" with a warning that counts them and a list in ``skipped``.
-        check: decode each photo now (about 1 ms for 256 px, more for a phone's),
-            so that training does not stop at a broken one later.
-        progress: show a bar while checking.
+        classes: their names in the order of the labels; one without a folder has no
+            photos then. By default every folder is a class, in sorted order.
+
+    Returns:
+        The photos in an order that no platform changes. Clutter is passed over (see
+        ``is_clutter``); everything else that cannot be a photo is in ``skipped``.
 
     Raises:
-        PhotoError: with "raise", if a file is no usable photo.
-        ValueError: if there is no class folder, or a class has no usable photo.
+        ValueError: if there is no class folder, if one has no photo, or if two
+            differ in upper and lower case only.
+        OSError: if the folder cannot be read.
     """
-
-    def __init__(
-        self,
-        root: str | os.PathLike,
-        *,
-        classes: Sequence[str] | None = None,
-        transform: Callable | None = None,
-        on_error: OnError = "raise",
-        check: bool = True,
-        progress: bool = False,
-    ) -> None:
-        root = Path(root)
-        if not root.is_dir():
-            raise ValueError(f"root must be a folder with class folders, got {root}")
-        report_skipped([], 0, on_error, str(root))  # a wrong word is told at once
-        found = _class_folders(root)
-        if not found:
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"root must be a folder with class folders, got {root}")
+    found = {folder.name: folder for folder in folders_in(root)}
+    if not found:
+        raise ValueError(
+            f"{root} has no class folders; put the photos of each class into a folder "
+            "of its own, for example cracked/ and uncracked/"
+        )
+    names = list(found) if classes is None else list(classes)
+    if extra := sorted(set(found) - set(names)):
+        raise ValueError(
+            f"{root} has the folders {extra}, which are not among the classes {names}; "
+            "rename or remove them"
+        )
+    files = PhotoFiles(root, [], [], tuple(names), [])
+    for label, name in enumerate(names):
+        before = len(files.paths)
+        for path, reason in find_photos(found[name]) if name in found else ():
+            if reason is None:
+                files.paths.append(path)
+                files.labels.append(label)
+            else:
+                files.skipped.append(Skipped(path, reason))
+        if classes is None and len(files.paths) == before:
             raise ValueError(
-                f"{root} has no class folders; put the photos of each class into a "
-                "folder of its own, for example cracked/ and uncracked/"
+                f"no photo below {found[name]}: add some, or remove the folder if it "
+                "is no class"
             )
-        names = found if classes is None else list(classes)
-        if extra := sorted(set(found) - set(names)):
-            raise ValueError(
-                f"{root} has the folders {extra}, which are not among the classes "
-                f"{names}; rename or remove them"
-            )
-        paths, labels, skipped = [], [], []
-        for label, name in enumerate(names):
-            if name not in found:
-                continue
-            for path, reason in find_photos(root / name):
-                if reason is None:
-                    paths.append(path)
-                    labels.append(label)
-                else:
-                    skipped.append(Skipped(path, reason))
-        skipped += [
-            Skipped(path, "in no class folder")
-            for path, _ in find_photos(root)
-            if path.parent == root
-        ]
-        total = len(paths) + len(skipped)
-        if check:
-            good, broken = check_photos(paths, progress=progress)
-            paths = [paths[i] for i in good]
-            labels = [labels[i] for i in good]
-            skipped += broken
-        report_skipped(skipped, total, on_error, str(root))
-        without = [name for i, name in enumerate(names) if i not in set(labels)]
-        if without and (classes is None or not paths):
-            raise ValueError(
-                f"no usable photo below {root} for the classes {without}; add some "
-                "or remove their folders"
-            )
-        super().__init__(paths, labels, names, transform=transform, skipped=skipped)
-        self.root = root
-
-
-def _class_folders(root: Path) -> list[str]:
-    return sorted(
-        entry.name
-        for entry in os.scandir(root)
-        if entry.is_dir() and not entry.name.startswith((".", "__"))
+    files.skipped.extend(
+        Skipped(path, "in no class folder")
+        for path in sorted(root.iterdir())
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
+        if not is_clutter(path)
     )
+    return files
+
+
+def folders_in(root: Path) -> list[Path]:
+    """The folders directly below one, sorted, without clutter.
+
+    Raises:
+        ValueError: if a name is not UTF-8, or two are equal but for their case.
+    """
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    seen: dict[str, Path] = {}
+    for folder in (folder for folder in folders if not is_clutter(folder)):
+        if problem := _name_problem(folder):
+            raise ValueError(f"{_printable(folder)}: {problem}")
+        key = unicodedata.normalize("NFC", folder.name).casefold().strip()
+        if key in seen:
+            raise ValueError(
+                f"{root} has both {seen[key].name!r} and {folder.name!r}, which look "
+                "alike; join them, or rename one"
+            )
+        seen[key] = folder
+    return list(seen.values())
+
+
+def find_photos(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """List the files of one folder tree, in an order that no platform changes.
+
+    Yields:
+        Each file but clutter, and why it cannot be a photo (None if it may be one).
+        So too each folder below that cannot be read, and each link to a folder, for
+        these are not followed.
+    """
+    closed: list[OSError] = []
+    for parent, folders, names in os.walk(folder, onerror=closed.append):
+        folders[:] = sorted(name for name in folders if not is_clutter(name))
+        for name in folders:
+            if (path := Path(parent, name)).is_symlink():
+                yield path, "a link to a folder, which is not followed"
+        for name in sorted(name for name in names if not is_clutter(name)):
+            path = Path(parent, name)
+            yield path, _name_problem(path) or _file_problem(path)
+    for error in closed:
+        yield Path(error.filename), f"a folder that cannot be read ({error.strerror})"
+
+
+def _name_problem(path: Path) -> str | None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return "the name is not valid UTF-8; rename it (convmv)"
+    return None
+
+
+def _file_problem(path: Path) -> str | None:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return "the name has no picture's ending"
+    if not path.is_file():
+        return "a broken link or no file"
+    return None if path.stat().st_size else "the file is empty"
+
+
+def _printable(path: Path) -> str:
+    """A path for a message; one that is not UTF-8 as its bytes."""
+    return str(path) if _name_problem(path) is None else repr(os.fsencode(path))
+
+
+def report_skipped(
+    skipped: Sequence[Skipped], total: int, where: Path, *, skip: bool
+) -> None:
+    """Raise or warn about files that cannot be used, with a count and a list.
+
+    Args:
+        skipped: the files; with none nothing happens.
+        total: number of files looked at, for the message.
+        where: the folder that was read.
+        skip: warn that they are left out, instead of raising.
+
+    Raises:
+        PhotoError: if there are any and ``skip`` is False.
+    """
+    if not skipped:
+        return
+    lines = [f"  {_printable(path)}: {reason}" for path, reason in skipped[:5]]
+    if len(skipped) > 5:
+        lines.append(f"  ... and {len(skipped) - 5:,} more")
+    listed = "\n".join(lines)
+    count = f"{len(skipped):,} of {total:,} files below {_printable(where)}"
+    if not skip:
+        raise PhotoError(
+            f"{count} cannot be used:\n{listed}\nRemove or mend them, or leave them "
+            "out (skip_broken)"
+        )
+    warnings.warn(f"skipped {count}:\n{listed}", stacklevel=3)

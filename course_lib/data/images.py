@@ -53,7 +53,8 @@ class ByteImages(Dataset):
             )
         if len(array) != len(labels):
             raise ValueError(f"{len(array)} images have {len(labels)} labels")
-        self.chosen = np.arange(len(array)) if chosen is None else np.asarray(chosen)
+        every = np.arange(len(array))
+        self.chosen = every if chosen is None else np.asarray(chosen, np.int64)
         self.labels = np.asarray(labels, np.int64)[self.chosen]
         self.classes = tuple(classes)
 
@@ -90,7 +91,7 @@ class ByteImages(Dataset):
 def _mapped(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise OSError(
             f"the decoded photos in {path} are gone or damaged ({error}); run it again "
             "to decode them anew"

@@ -4,40 +4,37 @@ Dorafshan, Thomas, Maguire: SDNET2018: An annotated image dataset for non-contac
 concrete crack detection using deep convolutional neural networks, Data in Brief
 21 (2018), https://doi.org/10.1016/j.dib.2018.11.015. The data are CC BY 4.0,
 https://doi.org/10.15142/T3TD19. Each patch has 256 × 256 px.
+
+Of the 230 photos 225 have patches of both labels, so whole photos are split. The split
+of each is a column of ``sdnet2018_photos.csv``, taken from the names of all files: it
+does not depend on which of them are on the disk.
 """
 
 from __future__ import annotations
 
-import os
+import csv
+import re
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-from course_lib.data.archives import extract_zip
-from course_lib.data.classes import CRACK_CLASSES
-from course_lib.data.download import DownloadError, RemoteFile, fetch
-from course_lib.data.folders import PhotoDataset
-from course_lib.data.photos import (
-    OnError,
-    Skipped,
-    check_photos,
-    is_litter,
-    report_skipped,
-)
-from course_lib.data.splits import (
-    CONTRADICTIONS,
-    SPLITS,
-    Patch,
-    check_split,
-    folder_label,
-    parse_name,
-    sdnet2018_photos,
-    sdnet2018_split,
-)
+from course_lib.data.classes import CRACK_CLASSES, SURFACES
+from course_lib.data.clutter import is_clutter
+from course_lib.data.download import DownloadError, RemoteFile, extract_zip, fetch
+from course_lib.data.folders import PhotoFiles, find_photos
+from course_lib.data.photos import Skipped
 
-__all__ = ["SDNET2018", "SDNET2018_FILE", "download_sdnet2018"]
+__all__ = [
+    "SDNET2018_FILE",
+    "SourcePhoto",
+    "download_sdnet2018",
+    "read_sdnet2018",
+    "source_photos",
+]
 
 SDNET2018_FILE = RemoteFile(
     url="https://digitalcommons.usu.edu/cgi/viewcontent.cgi"
@@ -49,228 +46,180 @@ SDNET2018_FILE = RemoteFile(
     other_way="Another way is the package kagglehub: "
     'kagglehub.dataset_download("aniruddhsharma/'
     'structural-defects-network-concrete-crack-images") returns a folder that '
-    "SDNET2018 reads as its root.",
+    "is read as the root of SDNET2018.",
 )
-_LAYOUTS = (
-    (("D", ("UD", "CD")), ("P", ("UP", "CP")), ("W", ("UW", "CW"))),
-    tuple((s, ("Non-cracked", "Cracked")) for s in ("Decks", "Pavements", "Walls")),
+_LAYOUTS = (  # the published archive's, the Kaggle mirror's; folders by label
+    ("D/UD", "D/CD", "P/UP", "P/CP", "W/UW", "W/CW"),
+    tuple(
+        f"{surface}/{state}"
+        for surface in ("Decks", "Pavements", "Walls")
+        for state in ("Non-cracked", "Cracked")
+    ),
 )
 _DEPTH = 3  # an archive may bring folders of its own around the tree
+_NAME = re.compile(r"((\d+)-\d+(?:_\d+)?)\.jpe?g", re.IGNORECASE)
+
+# Byte for byte the same picture, once as cracked and once as not. Nobody knows which
+# label is right, so all four files are left out: (label, photo, patch).
+CONTRADICTIONS = frozenset(
+    {
+        (1, "deck/7039", "7039-112"),
+        (0, "deck/7039", "7039-112_2"),
+        (5, "wall/7074", "7074-105"),
+        (4, "wall/7074", "7074-105_2"),
+    }
+)
 
 
-class SDNET2018(PhotoDataset):
-    """The six classes of SDNET2018, split by source photo.
+class SourcePhoto(NamedTuple):
+    """A photo that SDNET2018's patches were cut from."""
 
-    No photo has patches in two splits, and each split holds its share (70, 15,
-    15 %) of each class to within one photo. The split is fixed: it does not
-    depend on which files are there. Two pictures that stand under both labels
-    are left out (four files), so 56,088 remain.
+    patches: tuple[int, ...]  # of each of the six classes
+    split: str  # one of SPLITS
+
+
+@cache
+def source_photos() -> dict[str, SourcePhoto]:
+    """The 230 photos by name, such as "deck/7001"."""
+    table = Path(__file__).with_name("sdnet2018_photos.csv")
+    lines = table.read_text(encoding="utf-8").splitlines()
+    photos = {}
+    for row in csv.DictReader(line for line in lines if line[0] != "#"):
+        counts = [0] * len(CRACK_CLASSES)
+        first = 2 * SURFACES.index(row["surface"])
+        counts[first : first + 2] = int(row["uncracked"]), int(row["cracked"])
+        name = f"{row['surface']}/{row['photo']}"
+        photos[name] = SourcePhoto(tuple(counts), row["split"])
+    return photos
+
+
+def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
+    """List the patches below a folder, and the split of each.
+
+    A tree with gaps works, with a warning that says what is missing.
 
     Args:
-        root: a folder with the official tree (``D/CD`` ...) or the Kaggle
-            mirror's (``Decks/Cracked`` ...), up to three folders down.
-        split: "train", "validation" or "test".
-        transform: applied to each PIL picture in mode "RGB".
-        download: fetch the published file (528 MB) into ``root`` and unpack it,
-            if no tree is there.
-        on_error: what to do about broken, empty and foreign files: "raise", or
-            "skip" with a warning that counts them and a list in ``skipped``.
-        check: decode each photo now; by default only when skipping. Without it
-            a file with damaged contents raises PhotoError when it is read.
-        seed: another seed gives another split; 0 is the course's.
-        progress: show bars.
+        root: holds the official tree (``D/CD`` ...) or the Kaggle mirror's
+            (``Decks/Cracked`` ...), up to three folders down.
 
-    Attributes:
-        photos: the source photo of each item, for example "deck/7001".
-        notice: what is missing from the tree, "" if nothing is. A partial tree
-            works, with this text as a warning.
+    Returns:
+        The patches by class and name, without the four contradictory ones; and one
+        of ``SPLITS`` for each of them.
 
     Raises:
         FileNotFoundError: if no tree is there; says how to get it.
-        DownloadError: if the file could not be fetched or unpacked.
-        PhotoError: with "raise", if files cannot be used.
-        ValueError: for an unknown split, or one without any photo in the tree.
+        ValueError: if there are trees of both layouts.
     """
-
-    def __init__(
-        self,
-        root: str | os.PathLike,
-        split: str,
-        *,
-        transform: Callable | None = None,
-        download: bool = False,
-        on_error: OnError = "raise",
-        check: bool | None = None,
-        seed: int = 0,
-        progress: bool = True,
-    ) -> None:
-        check_split(split)
-        report_skipped([], 0, on_error, str(root))  # a wrong word is told at once
-        root = Path(root)
-        if download:
-            download_sdnet2018(root, progress=progress)
-        self.tree = _find_tree(root)
-        if self.tree is None:
-            raise FileNotFoundError(_how_to_get(root))
-        self.split = split
-
-        items, skipped = _read_tree(self.tree)
-        self.notice = _describe_gaps([patch for _, patch in items], self.tree)
-        if self.notice:
-            warnings.warn(self.notice, stacklevel=2)
-        homes = sdnet2018_split({patch.photo for _, patch in items}, seed=seed)
-        mine = [(entry, p) for entry, p in items if homes[p.photo] == split]
-        if not mine:
-            there = sorted(set(homes.values()), key=SPLITS.index)
-            raise ValueError(
-                f"no photo of split {split!r} is below {self.tree}; its "
-                f"{len(homes)} photos belong to {', '.join(there) or 'no split'}"
-            )
-        total = len(mine) + len(skipped)
-        chosen = []
-        for entry, patch in mine:
-            path = Path(entry.path)
-            if entry.stat().st_size:
-                chosen.append((path, patch))
-            else:
-                skipped.append(Skipped(path, "the file is empty"))
-        if check if check is not None else on_error == "skip":
-            good, broken = check_photos([p for p, _ in chosen], progress=progress)
-            chosen = [chosen[i] for i in good]
-            skipped += broken
-        report_skipped(skipped, total, on_error, str(self.tree))
-        super().__init__(
-            [path for path, _ in chosen],
-            [patch.label for _, patch in chosen],
-            CRACK_CLASSES,
-            transform=transform,
-            skipped=skipped,
+    tree = _find_tree(Path(root))
+    if tree is None:
+        raise FileNotFoundError(
+            f"no SDNET2018 tree (D/CD, D/UD, P/CP, ... or Decks/Cracked, ...) below "
+            f"{root}. Add --download to fetch {SDNET2018_FILE.name} (528 MB) and "
+            f"unpack it there, or put the file there yourself, from "
+            f"{SDNET2018_FILE.page}. {SDNET2018_FILE.other_way} Without it, the data "
+            'set "synthetic" has the same six classes.'
         )
-        self.photos = [patch.photo for _, patch in chosen]
+    files = PhotoFiles(tree, [], [], CRACK_CLASSES, [])
+    found: Counter[tuple[str, int]] = Counter()
+    splits = []
+    for label, folder in _class_folders(tree):
+        surface = SURFACES[label // 2]
+        for path, reason in find_photos(folder):
+            match = _NAME.fullmatch(path.name)
+            photo = f"{surface}/{match[2]}" if match else None
+            if photo not in source_photos():
+                reason = "no file name of SDNET2018"
+            if reason is not None:
+                files.skipped.append(Skipped(path, reason))
+            elif (label, photo, match[1]) not in CONTRADICTIONS:
+                files.paths.append(path)
+                files.labels.append(label)
+                splits.append(source_photos()[photo].split)
+                found[photo, label] += 1
+    if gaps := _describe_gaps(found, tree):
+        warnings.warn(gaps, stacklevel=2)
+    return files, splits
 
 
-def download_sdnet2018(root: str | os.PathLike, *, progress: bool = True) -> Path:
+def download_sdnet2018(root: Path, *, progress: bool = True) -> None:
     """Fetch and unpack SDNET2018 below a folder, unless a tree is there.
 
     Args:
         root: where the archive goes, or already lies, and ``SDNET2018`` with it.
-        progress: show bars.
-
-    Returns:
-        The folder that holds D, P and W.
+        progress: show a bar.
 
     Raises:
         DownloadError: which file, from where, its MD5, where to put it.
     """
     root = Path(root)
-    if tree := _find_tree(root):
-        return tree
+    if _find_tree(root):
+        return
     archive = fetch(SDNET2018_FILE, root, progress=progress)
-    target = root / "SDNET2018"
     with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as scratch:
-        outer = extract_zip(archive, Path(scratch) / "outer")
-        inner = sorted(outer.rglob("SDNET2018.zip"))
-        if not inner:
+        extract_zip(archive, Path(scratch, "outer"))
+        inner = next(Path(scratch).rglob("SDNET2018.zip"), None)
+        if inner is None:
             raise DownloadError(f"{archive} holds no SDNET2018.zip")
-        extract_zip(inner[0], target, progress=progress)
-    tree = _find_tree(target)
-    if tree is None:
-        raise DownloadError(f"{archive} holds no folders D, P and W")
-    return tree
-
-
-def _how_to_get(root: Path) -> str:
-    return (
-        f"no SDNET2018 tree (D/CD, D/UD, P/CP, ... or Decks/Cracked, ...) below "
-        f"{root}. Pass download=True to fetch {SDNET2018_FILE.name} (528 MB) and "
-        f"unpack it there, or put the file there yourself, from "
-        f"{SDNET2018_FILE.page}. {SDNET2018_FILE.other_way} Without it, "
-        "course_lib.synthetic.SyntheticCracks has the same six classes."
-    )
+        extract_zip(inner, root / "SDNET2018")
 
 
 def _find_tree(root: Path) -> Path | None:
-    """The first folder, breadth first, that holds surfaces' folders."""
+    """The first folder, breadth first, that holds the class folders."""
     level = [root]
     for _ in range(_DEPTH + 1):
         for folder in level:
-            present = [any(_label_folders(folder, layout)) for layout in _LAYOUTS]
-            if all(present):
-                raise ValueError(
-                    f"{folder} holds both the official tree and the Kaggle mirror's; "
-                    "give a root with one of them"
-                )
-            if any(present):
+            if any(_class_folders(folder)):
                 return folder
-        level = [inner for folder in level for inner in _subfolders(folder)]
+        level = [inner for folder in level for inner in _folders(folder)]
     return None
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def _folders(folder: Path) -> list[Path]:
     try:
-        inner = [entry for entry in os.scandir(folder) if entry.is_dir()]
+        return sorted(p for p in folder.iterdir() if p.is_dir() and not is_clutter(p))
     except OSError:  # no folder, or a closed one
         return []
-    names = sorted(entry.name for entry in inner if not is_litter(entry.name))
-    return [folder / name for name in names]
 
 
-def _label_folders(folder: Path, layout: tuple) -> Iterator[Path]:
-    for surface, states in layout:
-        for state in states:
-            if (folder / surface / state).is_dir():
-                yield folder / surface / state
+def _class_folders(tree: Path) -> Iterator[tuple[int, Path]]:
+    """The class folders that are there, with their labels."""
+    found = [[tree / name for name in names] for names in _LAYOUTS]
+    present = [[folder.is_dir() for folder in folders] for folders in found]
+    if all(map(any, present)):
+        raise ValueError(
+            f"{tree} holds both the official tree and the Kaggle mirror's; give a "
+            "root with one of them"
+        )
+    for folders in found:
+        yield from ((i, f) for i, f in enumerate(folders) if f.is_dir())
 
 
-def _read_tree(tree: Path) -> tuple[list[tuple[os.DirEntry, Patch]], list[Skipped]]:
-    """All patches, sorted by class and name, and the files that are none."""
-    items, skipped = [], []
-    for layout in _LAYOUTS:
-        for folder in _label_folders(tree, layout):
-            label = folder_label(*folder.parts[-2:])
-            for entry in os.scandir(folder):
-                if is_litter(entry.name):
-                    continue
-                patch = parse_name(entry.name, label)
-                if patch is None or not entry.is_file():
-                    path = Path(entry.path)
-                    skipped.append(Skipped(path, "no file name of SDNET2018"))
-                elif patch not in CONTRADICTIONS:
-                    items.append((entry, patch))
-    items.sort(key=lambda item: (item[1].label, item[1].name))
-    return items, sorted(skipped)
-
-
-def _describe_gaps(patches: list[Patch], tree: Path) -> str:
+def _describe_gaps(found: Counter[tuple[str, int]], tree: Path) -> str:
     """Compare a tree with the published set; "" if it is all there."""
-    published = {
-        (photo, label): n
-        for photo, row in sdnet2018_photos().items()
-        for label, n in enumerate(row)
-        if n
-    }
-    # The contradictory patches are left out of the tree, so of the count as well.
-    for patch in CONTRADICTIONS:
-        published[patch.photo, patch.label] -= 1
-    found = Counter((patch.photo, patch.label) for patch in patches)
+    published = Counter(
+        {
+            (name, label): n
+            for name, photo in source_photos().items()
+            for label, n in enumerate(photo.patches)
+            if n
+        }
+    )
+    published.subtract((photo, label) for label, photo, _ in CONTRADICTIONS)
     if found == published:
         return ""
-    expected = sum(published.values())
     photos = {photo for photo, _ in found}
-    lines = [
-        f"{tree} holds {len(patches):,} of SDNET2018's {expected:,} patches, of "
-        f"{len(photos)} of its {len(sdnet2018_photos())} photos."
-    ]
-    present = Counter(patch.label for patch in patches)
-    if absent := [n for i, n in enumerate(CRACK_CLASSES) if not present[i]]:
-        lines.append(f"No patch of the classes: {', '.join(absent)}.")
+    text = (
+        f"{tree} holds {found.total():,} of SDNET2018's {published.total():,} patches, "
+        f"of {len(photos)} of its {len(source_photos())} photos."
+    )
+    present = {label for _, label in found}
+    if absent := [n for i, n in enumerate(CRACK_CLASSES) if i not in present]:
+        text += f" No patch of the classes: {', '.join(absent)}."
     one_sided = {p for p, label in published if p in photos and not found[p, label]}
     if one_sided:
-        lines.append(
-            f"Of {len(one_sided)} photos one label is missing altogether "
+        text += (
+            f" Of {len(one_sided)} photos one label is missing altogether "
             f"({', '.join(sorted(one_sided)[:6])}{', ...' * (len(one_sided) > 6)}): a "
             "network can learn the photo there instead of the crack."
         )
-    if unknown := found.keys() - published.keys():
-        lines.append(f"{sum(found[k] for k in unknown)} patches are not among them.")
-    return " ".join(lines)
+    return text

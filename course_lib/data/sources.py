@@ -1,27 +1,26 @@
-"""The data that the command trains on: pictures as bytes, split, ready to normalize."""
+"""All that a training needs to know of its data, from one name."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from course_lib.data.augment import digit_views, photo_views
-from course_lib.data.cache import DecodedCache
+from course_lib.data.cache import Decoded, decode
 from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.digits import digits, mnist
-from course_lib.data.folders import CrackFolder, PhotoDataset
+from course_lib.data.folders import PhotoFiles, folders_in, read_folder, report_skipped
 from course_lib.data.images import ByteImages
+from course_lib.data.photos import Skipped
 from course_lib.data.preprocessing import Preprocessing
-from course_lib.data.sdnet2018 import SDNET2018
-from course_lib.data.splits import SPLITS, split_by_group
+from course_lib.data.sdnet2018 import download_sdnet2018, read_sdnet2018
+from course_lib.data.splits import SPLITS, split_photos
 from course_lib.synthetic import SyntheticCracks
 
 __all__ = ["NAMES", "SIZES", "Source", "source"]
@@ -33,9 +32,9 @@ COUNTS = {"train": 6000, "validation": 1000, "test": 1500}  # synthetic pictures
 # Mean and deviation of digits, over all pixels of the training part.
 DIGITS = {"digits": (0.305, 0.319), "mnist": (0.1307, 0.3081)}
 
-# 7001-115.jpg is a patch of 7001; IMG_20240101_123456.jpg is one of nothing.
-_PATCH = re.compile(r"(.*\d)[-_]\d{1,4}")
-_FOLDERS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
+# Folders that are parts of a data set, not classes.
+_PARTS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1}
+_PARTS |= {"test": 2, "testing": 2}
 
 
 class Source(NamedTuple):
@@ -44,63 +43,70 @@ class Source(NamedTuple):
     parts: tuple[ByteImages, ByteImages, ByteImages]  # train, validation, test
     classes: tuple[str, ...]
     preprocessing: Preprocessing
-    augment: Callable[[Tensor, torch.Generator], Tensor]
-    note: str  # one line about the split, to print
+    augment: Callable[[Tensor, torch.Generator], Tensor]  # the usual one for the data
+    note: str  # how it was split, to print
+    # Of each part, for photos from a folder: (name below it, SHA-256 of the bytes).
+    files: tuple[list[tuple[str, str]], ...] = ([], [], [])
 
 
 def source(
     name: str,
     *,
-    size: int,
-    root: Path,
-    cache: Path,
+    size: int | None = None,
+    root: Path = Path("data"),
+    cache: Path | None = None,
     download: bool = False,
     skip_broken: bool = False,
+    no_test: bool = False,
     progress: bool = False,
 ) -> Source:
     """Read, draw or decode one of the data sets.
 
     Args:
-        name: one of ``NAMES``, or a folder with one folder per class.
-        size: pixels per side that the network sees.
-        root: where "sdnet2018" and "mnist" lie.
-        cache: folder for decoded photos.
+        name: one of ``NAMES``, or a folder with one folder per class, or with such
+            folders below ``train``, ``validation`` and ``test``. What is missing of
+            the last two is taken from ``train``.
+        size: pixels per side that the network sees; by default ``SIZES[name]``, or
+            224 for a folder.
+        root: folder with "sdnet2018" or "mnist".
+        cache: folder for decoded photos, by default ``~/.cache/course_lib``.
         download: fetch those two if they are not there.
-        skip_broken: leave out files that are no usable photos.
-        progress: show bars while photos are decoded.
+        skip_broken: leave out, with a warning, files that are no usable photos and
+            pictures that are in two classes.
+        no_test: set no test part aside; it is empty then.
+        progress: show a bar while photos are decoded.
 
     Raises:
         ValueError: if there is no such data set, or it cannot be split.
+        PhotoError: if a file cannot be used, unless ``skip_broken``.
+        DownloadError: if it could not be fetched.
         OSError: if it is not where it should be, or cannot be cached.
     """
+    size = size or SIZES.get(name, FOLDER_SIZE)
     if name in DIGITS:
-        return _digits(name, size, root, download)
-    # Photos are kept a little larger than the network sees them: see Preprocessing.
-    preprocessing = Preprocessing.for_photos(size)
-    resize = preprocessing.resize
-    keep = _Keeper(cache, resize, progress)
-    wrong = "skip" if skip_broken else "raise"
-    if name == "synthetic":
-        workers = min(os.cpu_count() or 1, 8)
-        parts = [
-            ByteImages(*SyntheticCracks(split, resize, n).arrays(workers))
-            for split, n in COUNTS.items()
-        ]
-        classes, note = CRACK_CLASSES, "drawn cracks; no picture is in two parts"
-    elif name == "sdnet2018":
-        options = {"download": download, "on_error": wrong, "progress": progress}
-        photos = [SDNET2018(root, split, **options) for split in SPLITS]
-        parts = [keep(part, split) for part, split in zip(photos, SPLITS)]
-        classes, note = CRACK_CLASSES, "split by photo: none is in two parts"
+        made = _digits(name, size, root, download)
+    elif name == "synthetic":
+        made = _synthetic(size)
     else:
-        folder = Path(name)
-        if not folder.is_dir():
-            raise ValueError(
-                f"there is no data set and no folder {name!r}; the data sets are "
-                f"{', '.join(NAMES)}, and a folder must hold one folder per class"
-            )
-        parts, classes, note = _folder(folder, keep, wrong)
-    return Source(tuple(parts), tuple(classes), preprocessing, photo_views, note)
+        preprocessing = Preprocessing.for_photos(size)
+        files, home, said = _find(name, root, download, progress)
+        cache = cache or Path.home() / ".cache" / "course_lib"
+        decoded, bad = _decode(files, cache, preprocessing, skip_broken, progress)
+        chosen, note = _divide(files, home, said, decoded.pixels, bad, no_test)
+        parts = [
+            ByteImages(decoded.path, files.labels, part, files.classes)
+            for part in chosen
+        ]
+        made = Source(tuple(parts), files.classes, preprocessing, photo_views, note)
+        if name in NAMES:
+            return made
+        names = [path.relative_to(files.root).as_posix() for path in files.paths]
+        facts = [[(names[i], decoded.files[i]) for i in part] for part in chosen]
+        return made._replace(files=tuple(facts))
+    if no_test:
+        test = ByteImages(made.parts[2].images[:0], [], classes=made.classes)
+        made = made._replace(parts=(*made.parts[:2], test))
+    return made
 
 
 def _digits(name: str, size: int, root: Path, download: bool) -> Source:
@@ -117,106 +123,136 @@ def _digits(name: str, size: int, root: Path, download: bool) -> Source:
     return Source(tuple(sets), sets[0].classes, whole, digit_views, note)
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+def _synthetic(size: int) -> Source:
+    preprocessing = Preprocessing.for_photos(size)
+    workers = min(os.cpu_count() or 1, 8)
+    drawn = (
+        SyntheticCracks(split, preprocessing.resize, count).arrays(workers)
+        for split, count in COUNTS.items()
+    )
+    parts = tuple(ByteImages(*arrays, classes=CRACK_CLASSES) for arrays in drawn)
+    note = "drawn cracks; no picture is in two parts"
+    return Source(parts, CRACK_CLASSES, preprocessing, photo_views, note)
 
 
-class _Keeper:
-    """Decodes photos once and keeps them, see ``DecodedCache``."""
-
-    def __init__(self, folder: Path, size: int, progress: bool) -> None:
-        self.folder, self.size, self.progress = folder, size, progress
-
-    def __call__(
-        self, photos: PhotoDataset, split: str, chosen: Sequence[int] | None = None
-    ) -> ByteImages:
-        # One cache for each place, so that two data sets do not remove each other's.
-        place = os.path.commonpath([path.absolute().parent for path in photos.paths])
-        key = _hash(place)[:8]
-        kept = DecodedCache(
-            photos,
-            self.folder,
-            size=self.size,
-            name=f"{split}-{key}",
-            progress=self.progress,
-        )
-        return ByteImages(kept.images, kept.labels, chosen)
-
-
-def _folder(folder: Path, keep: Callable, wrong: str) -> tuple:
-    """Parts, classes and a note: of ready-made parts, or of one tree to split."""
-    inner = {p.name.lower(): p for p in folder.iterdir() if p.is_dir()}
-    known = sorted(set(inner) & set(_FOLDERS))
-    ready = {_FOLDERS[name]: inner[name] for name in known}
-    options = {"check": wrong == "skip", "on_error": wrong}
-    if ready:
-        if len(ready) < 3:
-            raise ValueError(
-                f"{folder} holds {', '.join(sorted(p.name for p in ready.values()))} "
-                "but not all of train, validation and test; add what is missing, or "
-                "give a folder that holds the class folders"
-            )
-        classes = sorted(p.name for p in ready[0].iterdir() if p.is_dir())
-        parts = [
-            keep(CrackFolder(ready[i], classes=classes, **options), split)
-            for i, split in enumerate(SPLITS)
-        ]
-        return parts, classes, "split as the folders train, validation and test say"
-    photos = CrackFolder(folder, **options)
-    if len(photos.classes) < 2:
+def _find(
+    name: str, root: Path, download: bool, progress: bool
+) -> tuple[PhotoFiles, list[int], str]:
+    """Photos, the part of each, and who says so: "" if there is only one part."""
+    if name == "sdnet2018":
+        if download:
+            download_sdnet2018(root, progress=progress)
+        files, splits = read_sdnet2018(root)
+        return files, [SPLITS.index(split) for split in splits], "split by photo"
+    folder = Path(name)
+    if not folder.is_dir():
         raise ValueError(
-            f"{folder} has one class folder, {photos.classes[0]!r}; a classifier needs "
+            f"there is no data set and no folder {name!r}; the data sets are "
+            f"{', '.join(NAMES)}, and a folder must hold one folder per class"
+        )
+    ready: dict[int, Path] = {}
+    others = []
+    for inner in folders_in(folder):
+        part = _PARTS.get(inner.name.lower())
+        if part is None:
+            others.append(inner.name)
+        elif part in ready:
+            raise ValueError(
+                f"{folder} has both {ready[part].name!r} and {inner.name!r}; join them"
+            )
+        else:
+            ready[part] = inner
+    names = [ready[part].name for part in sorted(ready)]
+    if ready and others:
+        raise ValueError(
+            f"{folder} has the parts {names} of a data set and beside them {others}, "
+            "which would be left out; move those, or rename the parts if they are "
+            "classes"
+        )
+    if ready and 0 not in ready:
+        raise ValueError(f"{folder} has {names} but no folder train")
+    files = read_folder(ready.get(0, folder))._replace(root=folder)
+    home = [0] * len(files.paths)
+    for part in sorted(ready)[1:]:
+        more = read_folder(ready[part], files.classes)
+        files.paths.extend(more.paths)
+        files.labels.extend(more.labels)
+        files.skipped.extend(more.skipped)
+        home += [part] * len(more.paths)
+    if len(files.classes) < 2:
+        raise ValueError(
+            f"{folder} has one class folder, {files.classes[0]!r}; a classifier needs "
             "two at least"
         )
-    chosen, note = split_photos(photos)
-    return [keep(photos, "all", part) for part in chosen], photos.classes, note
+    return files, home, f"split as the folders {', '.join(names)} say" if ready else ""
 
 
-def split_photos(photos: PhotoDataset) -> tuple[list[list[int]], str]:
-    """Split photos 70 : 15 : 15, patches of one photo together, if names tell.
-
-    Args:
-        photos: names such as ``7001-115.jpg`` are taken for patches of 7001.
-
-    Returns:
-        The indices of each part, and a sentence that says how they were split.
-
-    Raises:
-        ValueError: if a class has less than three photos.
-    """
-    labels = np.asarray(photos.labels)
-    counts = np.bincount(labels, minlength=len(photos.classes))
-    if counts.min() < 3:
-        name, n = photos.classes[counts.argmin()], counts.min()
-        raise ValueError(
-            f"the class {name!r} has {n} photos; it takes at least three: one to train "
-            "on, one for validation and one for the test"
-        )
-    stems = [path.stem for path in photos.paths]
-    groups = [match[1] if (match := _PATCH.fullmatch(s)) else s for s in stems]
-    if len(set(groups)) < len(set(stems)):
-        parts = split_by_group(groups, labels.tolist())
-        if all(len({*labels[part]}) == len(photos.classes) for part in parts):
-            return (
-                parts,
-                f"split by photo: {len({*groups}):,} photos, none in two parts",
-            )
-        warning = (
-            "split class by class, because too few photos hold all classes: patches of "
-            "one photo are in several parts, so the test looks better than it is"
-        )
-        return _by_class(photos, labels), warning
-    return _by_class(photos, labels), "split class by class, by the names of the files"
+def _decode(
+    files: PhotoFiles, cache: Path, how: Preprocessing, skip: bool, progress: bool
+) -> tuple[Decoded, dict[int, Skipped]]:
+    """The decoded photos, and those that cannot be used, by index."""
+    total = len(files.paths) + len(files.skipped)
+    if not skip:  # before much time is spent
+        report_skipped(files.skipped, total, files.root, skip=False)
+    # One cache for each place, so that two data sets do not remove each other's.
+    place = hashlib.sha256(os.fsencode(files.root.absolute())).hexdigest()[:8]
+    name = f"photos-{place}"
+    decoded = decode(files.paths, cache, how, name=name, progress=progress)
+    bad = decoded.broken | _in_two_classes(files, decoded)
+    skipped = [*files.skipped, *(bad[index] for index in sorted(bad))]
+    report_skipped(skipped, total, files.root, skip=skip)
+    return decoded, bad
 
 
-def _by_class(photos: PhotoDataset, labels: np.ndarray) -> list[list[int]]:
-    """70 : 15 : 15 of each class, at least one, in an order that the names decide."""
-    parts: list[list[int]] = [[], [], []]
-    for label in range(len(photos.classes)):
-        mine = np.flatnonzero(labels == label).tolist()
-        mine.sort(key=lambda i: _hash(photos.paths[i].name))
-        share = max(1, round(0.15 * len(mine)))
-        parts[1] += mine[:share]
-        parts[2] += mine[share : 2 * share]
-        parts[0] += mine[2 * share :]
-    return [sorted(part) for part in parts]
+def _divide(
+    files: PhotoFiles,
+    home: Sequence[int],
+    said: str,
+    pixels: Sequence[str],
+    bad: Collection[int],
+    no_test: bool,
+) -> tuple[list[list[int]], str]:
+    """The photos of each part, and a sentence that says how they were split."""
+    good = [index for index in range(len(files.paths)) if index not in bad]
+    # A copy in two parts stays in the later one: what is tested was not learned from.
+    last = {pixels[i]: home[i] for i in sorted(good, key=lambda i: home[i])}
+    kept = [i for i in good if home[i] == last[pixels[i]]]
+    chosen = [[i for i in kept if home[i] == part] for part in range(3)]
+    notes = [said] if said else []
+    if copies := len(good) - len(kept):
+        notes.append(f"left out as copies of pictures of a later part: {copies:,}")
+    wanted = [SPLITS[p] for p in (1, 2)[: 2 - no_test] if p not in home]
+    if wanted and (train := chosen[0]):
+        facts = [(files.paths[i].name, files.labels[i], pixels[i]) for i in train]
+        taken, how = split_photos(*zip(*facts), files.classes, wanted)
+        notes.append(f"{' and '.join(wanted)} from train, {how}" if said else how)
+        for part in (0, *map(SPLITS.index, wanted)):
+            chosen[part] = [train[i] for i in taken[part]]
+    if no_test:
+        chosen[2] = []
+        notes.append("no test part")
+    if copies := len(kept) - len({pixels[i] for i in kept}):
+        notes.append(f"copies of other pictures, in the same part as those: {copies:,}")
+    for split, part in zip(SPLITS[: 3 - no_test], chosen):
+        held = {files.labels[i] for i in part}
+        if missing := [n for i, n in enumerate(files.classes) if i not in held]:
+            notes.append(f"the {split} part has no photo of {', '.join(missing)}")
+            if not held or (split == "train" and files.classes != CRACK_CLASSES):
+                raise ValueError(f"{files.root}: {notes[-1]}")
+    return chosen, "; ".join(notes)
+
+
+def _in_two_classes(files: PhotoFiles, decoded: Decoded) -> dict[int, Skipped]:
+    """Copies of a picture with more than one label, by index: one must be wrong."""
+    copies: dict[str, list[int]] = {}
+    for index, pixels in enumerate(decoded.pixels):
+        if index not in decoded.broken:
+            copies.setdefault(pixels, []).append(index)
+    found = {}
+    for same in copies.values():
+        if len({files.labels[i] for i in same}) > 1:
+            for i in same:
+                other = next(j for j in same if files.labels[j] != files.labels[i])
+                reason = f"the same picture is in another class: {files.paths[other]}"
+                found[i] = Skipped(files.paths[i], reason)
+    return found

@@ -1,96 +1,26 @@
-"""Training, validation and test split by source photo.
+"""Training, validation and test: what belongs together stays together.
 
-SDNET2018's 56,092 pictures are patches of 230 photos, and 225 of those hold
-both labels. Patches of one photo share its light, its concrete and its camera:
-dealt out at random they let a network recognize the photo instead of the crack.
-So whole photos are dealt out. The published set's photos and their counts stand
-in ``results/sdnet2018_photos.csv`` (taken from the names of all 56,092 files),
-and the split is computed from that table alone: a patch belongs to the same
-split whichever files are on the disk, with any version of any library.
-
-The greedy rule is the idea of scikit-learn's ``StratifiedGroupKFold``; that
-class itself is not used because its result may change between releases.
+Patches of one photo share its light, its concrete and its camera; copies of a picture
+share everything. Dealt out at random, they let a network recognize the photo instead
+of the crack, and a test then reports more than the network can do.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import itertools
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from functools import cache
-from importlib.resources import files
-from typing import NamedTuple
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
 
-from course_lib.data.classes import SURFACES
+import numpy as np
 
-__all__ = [
-    "CONTRADICTIONS",
-    "FRACTIONS",
-    "SPLITS",
-    "Patch",
-    "check_split",
-    "deal_groups",
-    "folder_label",
-    "parse_name",
-    "sdnet2018_photos",
-    "sdnet2018_split",
-    "split_by_group",
-]
+__all__ = ["SPLITS", "check_split", "split_photos"]
 
 SPLITS = ("train", "validation", "test")
-FRACTIONS = (0.7, 0.15, 0.15)
 
-# Folders of the published archive and of the Kaggle mirror, lower case, and labels.
-_FOLDERS = {
-    ("d", "ud"): 0,
-    ("d", "cd"): 1,
-    ("p", "up"): 2,
-    ("p", "cp"): 3,
-    ("w", "uw"): 4,
-    ("w", "cw"): 5,
-    ("decks", "non-cracked"): 0,
-    ("decks", "cracked"): 1,
-    ("pavements", "non-cracked"): 2,
-    ("pavements", "cracked"): 3,
-    ("walls", "non-cracked"): 4,
-    ("walls", "cracked"): 5,
-}
-_NAME = re.compile(r"(?P<name>(?P<photo>\d+)-\d+(?:_\d+)?)\.jpe?g", re.IGNORECASE)
-
-
-class Patch(NamedTuple):
-    """What the path of one SDNET2018 file says about it."""
-
-    label: int  # index into CRACK_CLASSES
-    photo: str  # the source photo, for example "deck/7001"
-    name: str  # the file's name without its ending, for example "7001-115"
-
-
-# Byte for byte the same picture, once as cracked and once as not. Nobody knows
-# which label is right, so all four files are left out.
-CONTRADICTIONS = frozenset(
-    {
-        Patch(1, "deck/7039", "7039-112"),
-        Patch(0, "deck/7039", "7039-112_2"),
-        Patch(5, "wall/7074", "7074-105"),
-        Patch(4, "wall/7074", "7074-105_2"),
-    }
-)
-
-
-def folder_label(surface_folder: str, state_folder: str) -> int | None:
-    """The class of the files in, for example, ``D`` / ``CD``; None if it is none."""
-    return _FOLDERS.get((surface_folder.lower(), state_folder.lower()))
-
-
-def parse_name(file_name: str, label: int) -> Patch | None:
-    """What ``7001-115.jpg`` in the folder of a class says; None if nothing."""
-    match = _NAME.fullmatch(file_name)
-    if match is None:
-        return None
-    return Patch(label, f"{SURFACES[label // 2]}/{match['photo']}", match["name"])
+# 7001-115.jpg is a patch of 7001; IMG_20240101_123456.jpg is one of nothing.
+_PATCH = re.compile(r"(.*\d)[-_]\d{1,4}")
 
 
 def check_split(split: str) -> str:
@@ -104,173 +34,109 @@ def check_split(split: str) -> str:
     return split
 
 
-def _rank(seed: int, key: Hashable) -> str:
-    """A shuffle that depends on nothing but its input: order by SHA-256."""
-    return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
-
-
-def deal_groups(
-    counts: Mapping[str, Sequence[int]],
-    *,
-    fractions: Sequence[float] = FRACTIONS,
-    seed: int = 0,
-) -> dict[str, int]:
-    """Deal whole groups to splits so that each split gets its share of each class.
-
-    The cost of a deal is the sum over splits and classes of (items held / all
-    items of the class - fraction)². In an order shuffled by the seed, each group
-    goes where the cost is least; then groups move or change places for as long
-    as that lowers the cost (above 1,000 groups there is nothing left to gain).
-    Integers only, so the result is the same everywhere.
-
-    Args:
-        counts: items per class of each group; all the same length.
-        fractions: share of each split; positive, with sum 1 (to 1e-9), counted
-            in millionths.
-        seed: any integer; another seed gives another split of the same quality.
-
-    Returns:
-        The index of the split of each group.
-
-    Raises:
-        ValueError: if the fractions do not add up to 1 or the counts differ in
-            length.
-    """
-    if any(f <= 0 for f in fractions) or abs(sum(fractions) - 1) > 1e-9:
-        raise ValueError(
-            f"fractions must be positive and add up to 1, got {tuple(fractions)}"
-        )
-    if len({len(row) for row in counts.values()}) > 1:
-        raise ValueError("counts must list the same classes for each group")
-    unit = 10**6
-    totals = [sum(column) for column in zip(*counts.values())]
-    # Over a common denominator the cost is an integer.
-    product = 1
-    for total in totals:
-        product *= total or 1
-    scales = [(product // (total or 1)) ** 2 for total in totals]
-    # gaps[split][class]: items held above the split's share, in millionths.
-    gaps = [[-round(f * unit) * total for total in totals] for f in fractions]
-
-    def cost_change(split: int, row: Sequence[int], sign: int = 1) -> int:
-        gap = gaps[split]
-        change = 0
-        for c, n in enumerate(row):
-            if n:
-                step = sign * n * unit
-                change += (2 * gap[c] + step) * step * scales[c]
-        return change
-
-    def hold(split: int, row: Sequence[int], sign: int = 1) -> None:
-        for c, n in enumerate(row):
-            gaps[split][c] += sign * n * unit
-
-    dealt: dict[str, int] = {}
-    order = sorted(counts, key=lambda key: _rank(seed, key))
-    for group in order:
-        row = counts[group]
-        dealt[group] = min(range(len(gaps)), key=lambda split: cost_change(split, row))
-        hold(dealt[group], row)
-
-    # A group that moves alone trades places with one that is empty.
-    empty = [0] * len(totals)
-    improved = len(order) <= 1000
-    while improved:
-        improved = False
-        for a, b in itertools.combinations(order, 2):
-            here, there = dealt[a], dealt[b]
-            if here == there:
-                continue
-            for gives, takes in ((a, b), (a, None), (None, b)):
-                row_a = counts[gives] if gives is not None else empty
-                row_b = counts[takes] if takes is not None else empty
-                swap = [n - m for n, m in zip(row_b, row_a)]
-                if cost_change(here, swap) + cost_change(there, swap, -1) < 0:
-                    hold(here, swap)
-                    hold(there, swap, -1)
-                    if gives is not None:
-                        dealt[gives] = there
-                    if takes is not None:
-                        dealt[takes] = here
-                    improved = True
-                    break
-    return dealt
-
-
-def split_by_group(
-    groups: Sequence[str],
+def split_photos(
+    names: Sequence[str],
     labels: Sequence[int],
-    *,
-    fractions: Sequence[float] = FRACTIONS,
-    seed: int = 0,
-) -> list[list[int]]:
-    """Split items so that no group is in two splits, stratified over the labels.
+    copies: Sequence[str],
+    classes: Sequence[str],
+    parts: Sequence[str] = ("validation", "test"),
+) -> tuple[list[list[int]], str]:
+    """Take validation and test, about 15 % of each class each, out of some photos.
+
+    Patches of one photo stay together if their names tell, by scikit-learn's
+    ``StratifiedGroupKFold``, and copies always do. The names and labels alone decide
+    the split (among patches, the version of scikit-learn as well).
 
     Args:
-        groups: for each item the name of its group (its photo, its writer, ...).
-        labels: for each item its class, 0, 1, 2, ...
-        fractions: share of each split, see :func:`deal_groups`.
-        seed: any integer.
+        names: of the files; ``7001-115.jpg`` is taken for a patch of 7001.
+        labels: the class of each photo.
+        copies: anything that is equal for copies of one picture, such as a checksum.
+            Copies must have one label.
+        classes: the names of the classes, for messages.
+        parts: which to take; the rest is for training.
 
     Returns:
-        For each split the indices of its items, ascending.
+        The indices of each of ``SPLITS``, ascending, and a sentence that says how
+        they were split.
 
     Raises:
-        ValueError: if the arguments differ in length or nothing is to be split.
+        ValueError: if a class has too few different photos for all parts.
     """
-    groups, labels = list(map(str, groups)), list(map(int, labels))
-    if len(groups) != len(labels) or not groups:
-        raise ValueError(
-            f"groups and labels must have the same length, at least 1; "
-            f"got {len(groups)} and {len(labels)}"
+    labels = np.asarray(labels)
+    _, copies = np.unique(np.asarray(copies), return_inverse=True)
+    for label, name in enumerate(classes):
+        different = len(np.unique(copies[labels == label]))
+        if different <= len(parts):
+            raise ValueError(
+                f"the class {name!r} has {different} different photos; it takes at "
+                f"least {len(parts) + 1}: one to train on, and one each for "
+                f"{' and '.join(parts)}"
+            )
+    stems = [Path(name).stem for name in names]
+    photos = [m[1] if (m := _PATCH.fullmatch(stem)) else stem for stem in stems]
+    if len(set(photos)) == len(set(stems)):
+        return _by_class(names, labels, copies, parts), (
+            "split class by class, by the names of the files"
         )
-    counts: dict[str, list[int]] = {g: [0] * (max(labels) + 1) for g in groups}
-    for group, label in zip(groups, labels):
-        counts[group][label] += 1
-    dealt = deal_groups(counts, fractions=fractions, seed=seed)
-    parts: list[list[int]] = [[] for _ in fractions]
-    for index, group in enumerate(groups):
-        parts[dealt[group]].append(index)
-    return parts
+    groups = _joined(photos, copies)
+    home = _by_group(groups, labels, parts)
+    if all({*labels[home[SPLITS.index(p)]]} == {*labels} for p in ("train", *parts)):
+        return home, f"split by photo: {len(set(photos)):,} photos, none in two parts"
+    return _by_class(names, labels, copies, parts), (
+        "split class by class, because too few photos hold all classes: patches of one "
+        "photo are in several parts, so the test looks better than it is"
+    )
 
 
-@cache
-def sdnet2018_photos() -> Mapping[str, tuple[int, ...]]:
-    """The 230 photos of SDNET2018 and their patches in each of the six classes."""
-    table = files("course_lib") / "data" / "sdnet2018_photos.csv"
-    photos = {}
-    lines = table.read_text(encoding="utf-8").splitlines()
-    for row in csv.DictReader(line for line in lines if line[0] != "#"):
-        counts = [0] * (2 * len(SURFACES))
-        surface = SURFACES.index(row["surface"])
-        counts[2 * surface] = int(row["uncracked"])
-        counts[2 * surface + 1] = int(row["cracked"])
-        photos[f"{row['surface']}/{row['photo']}"] = tuple(counts)
-    return photos
+def _joined(photos: Sequence[str], copies: np.ndarray) -> np.ndarray:
+    """Numbers that are equal for what shares a photo or a copy, also through others."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, photos = np.unique(photos, return_inverse=True)
+    size = photos.max() + copies.max() + 2
+    edges = (np.ones(len(photos)), (photos, photos.max() + 1 + copies))
+    graph = coo_array(edges, shape=(size, size))
+    return connected_components(graph, directed=False)[1][photos]
 
 
-@cache
-def _sdnet2018_dealt(seed: int) -> Mapping[str, int]:
-    return deal_groups(sdnet2018_photos(), seed=seed)
+def _by_group(
+    groups: np.ndarray, labels: np.ndarray, parts: Sequence[str]
+) -> list[list[int]]:
+    """A seventh of each class, whole groups only, for each part."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    folds = min(7, len(np.unique(groups)))
+    home: list[list[int]] = [[], [], []]
+    if folds <= len(parts) or np.bincount(labels).max() < folds:
+        return [list(range(len(labels))), *home[1:]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes with fewer photos than folds
+        split = list(StratifiedGroupKFold(folds).split(labels, labels, groups))
+    for part, (_, chosen) in zip(parts, split):
+        home[SPLITS.index(part)] = chosen.tolist()
+    taken = {index for part in home for index in part}
+    home[0] = [index for index in range(len(labels)) if index not in taken]
+    return home
 
 
-def sdnet2018_split(photos: Iterable[str], *, seed: int = 0) -> dict[str, str]:
-    """The split of each of some photos, the same whichever others are there.
-
-    Args:
-        photos: such as "deck/7001". One that the published set does not have is
-            dealt by its name alone, 70 : 15 : 15 on average.
-        seed: 0 is the split of this course.
-
-    Returns:
-        "train", "validation" or "test" for each photo.
-    """
-    dealt = _sdnet2018_dealt(seed)
-    result = {}
-    for photo in photos:
-        if photo in dealt:
-            result[photo] = SPLITS[dealt[photo]]
-        else:
-            place = int(_rank(seed, photo)[:8], 16) % 100
-            result[photo] = SPLITS[(place >= 70) + (place >= 85)]
-    return result
+def _by_class(
+    names: Sequence[str], labels: np.ndarray, copies: np.ndarray, parts: Sequence[str]
+) -> list[list[int]]:
+    """15 % of each class, at least one, in an order that the names decide."""
+    home: list[list[int]] = [[], [], []]
+    for label in np.unique(labels):
+        mine = np.flatnonzero(labels == label).tolist()
+        mine.sort(key=lambda i: hashlib.sha256(names[i].encode()).hexdigest())
+        units: dict[int, list[int]] = {}
+        for index in mine:
+            units.setdefault(copies[index], []).append(index)
+        waiting = list(units.values())
+        for left, part in zip(range(len(parts), 0, -1), parts):
+            missing = max(1, round(0.15 * len(mine)))
+            while missing > 0 and len(waiting) > left:
+                unit = waiting.pop(0)
+                home[SPLITS.index(part)] += unit
+                missing -= len(unit)
+        home[0] += [index for unit in waiting for index in unit]
+    return [sorted(part) for part in home]
