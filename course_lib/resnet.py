@@ -17,7 +17,6 @@ In the shape comments B is the batch, C channels, H and W height and width.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from typing import Literal
 
@@ -31,7 +30,6 @@ __all__ = [
     "PlainBlock",
     "ResNet",
     "check_batch",
-    "load_imagenet_weights",
     "plain18",
     "plain34",
     "resnet",
@@ -363,60 +361,3 @@ def plain18(**options: object) -> ResNet:
 def plain34(**options: object) -> ResNet:
     """ResNet-34 without its shortcuts. Options as for :class:`ResNet`."""
     return ResNet(PlainBlock, LAYERS[34], **options)
-
-
-def load_imagenet_weights(model: ResNet) -> ResNet:
-    """Fill a residual net with torchvision's published ImageNet weights, in place.
-
-    torchvision downloads the file once (47 MB for ResNet-18), keeps it in torch's
-    hub folder and checks its hash. A head with other than 1000 classes keeps its
-    own fresh weights: that is where fine-tuning starts.
-
-    Args:
-        model: a net of one of the five depths with the ImageNet stem and three
-            input channels.
-
-    Returns:
-        The same model.
-
-    Raises:
-        ValueError: if no published weights fit the model.
-        RuntimeError: if the file can be neither found nor fetched; the message
-            says what to do.
-    """
-    import torchvision
-
-    block = type(model.layer1[0])
-    layers = tuple(
-        len(stage) for stage in (model.layer1, model.layer2, model.layer3, model.layer4)
-    )
-    fitting = [
-        depth
-        for depth, counts in LAYERS.items()
-        if counts == layers and block is (BasicBlock if depth < 50 else Bottleneck)
-    ]
-    if not fitting or model.conv1.weight.shape != (64, 3, 7, 7):
-        raise ValueError(
-            f"no published weights fit a {block.__name__} net with layers "
-            f"{list(layers)} and a first convolution of shape "
-            f"{list(model.conv1.weight.shape)}; use resnet18 ... resnet152 with "
-            'stem="imagenet" and in_channels=3'
-        )
-    name = f"ResNet{fitting[0]}_Weights"
-    weights = getattr(torchvision.models, name).IMAGENET1K_V1
-    try:
-        state = weights.get_state_dict(
-            progress=False, check_hash=True, map_location="cpu", weights_only=True
-        )
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        folder = torch.hub.get_dir() + "/checkpoints"
-        raise RuntimeError(
-            f"torchvision's weights {name}.IMAGENET1K_V1 could not be loaded "
-            f"({error}). Fetch {weights.url} in a browser, put the file into "
-            f"{folder} in place of any damaged one there, and call this again; "
-            "or go on with the untrained model"
-        ) from error
-    if model.fc.out_features != 1000:
-        state["fc.weight"], state["fc.bias"] = model.fc.weight, model.fc.bias
-    model.load_state_dict(state)
-    return model

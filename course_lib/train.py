@@ -62,8 +62,8 @@ from course_lib.trainer.options import (
     settings,
 )
 from course_lib.trainer.progress import someone_watches
-from course_lib.trainer.starts import start_from
 from course_lib.weights import WeightsError
+from course_lib.weights.pretrained import load_pretrained
 
 __all__ = ["main"]
 
@@ -101,7 +101,10 @@ def _trainer(
     )
     numbers = data.preprocessing.as_dict() | {"channels": data.preprocessing.channels}
     if options["weights"] is not None:
-        numbers = numbers | start_from(options["weights"], model, data.classes)
+        start = load_pretrained(options["weights"], model, data.classes)
+        numbers = numbers | start.normalization
+        if distributed.world().writes:
+            print(f"weights {options['weights']}: {start.message}")
     rate = options["learning_rate"]
     if rate is None:
         rate = FRESH_RATE if options["weights"] is None else TUNING_RATE

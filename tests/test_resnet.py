@@ -1,9 +1,6 @@
 """course_lib.resnet against torchvision: names, weights, logits, gradients."""
 
 import functools
-import hashlib
-import http.server
-import threading
 from functools import partial
 
 import pytest
@@ -228,79 +225,3 @@ def test_train_mode_is_refused_exactly_where_batch_norm_refuses(stem, batch, siz
         assert "Expected more than 1 value per channel" in str(expected)
         with pytest.raises(ValueError, match="one value per channel"):
             ours.check_batch(model, images)
-
-
-@pytest.fixture
-def published(tmp_path, monkeypatch):
-    """A real server with a stand-in for torchvision's ResNet-18 weights file."""
-    torch.manual_seed(7)
-    folder = tmp_path / "served"
-    folder.mkdir()
-    torch.save(theirs(18).state_dict(), folder / "file")
-    digest = hashlib.sha256((folder / "file").read_bytes()).hexdigest()[:8]
-    name = f"resnet18-{digest}.pth"
-    (folder / "file").rename(folder / name)
-
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-    monkeypatch.setattr(
-        http.server.SimpleHTTPRequestHandler, "log_message", lambda *args: None
-    )
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/{name}"
-    weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
-    monkeypatch.setattr(weights.value, "url", url)
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-    yield folder / name
-    server.shutdown()
-    server.server_close()
-
-
-def test_published_weights_are_loaded_and_kept(published):
-    model = ours.load_imagenet_weights(ours.resnet18())
-    for name, value in torch.load(published, weights_only=True).items():
-        assert torch.equal(model.state_dict()[name], value), name
-    published.unlink()  # from now on torch's hub folder has it
-    again = ours.load_imagenet_weights(ours.resnet18())
-    assert torch.equal(again.fc.weight, model.fc.weight)
-
-
-def test_another_number_of_classes_keeps_its_own_head(published):
-    fresh = ours.resnet18(num_classes=6)
-    head = fresh.fc.weight.detach().clone()
-    ours.load_imagenet_weights(fresh)
-    assert torch.equal(fresh.fc.weight, head)
-    state = torch.load(published, weights_only=True)
-    assert torch.equal(fresh.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
-
-
-@pytest.mark.parametrize("fault", ["gone", "altered", "damaged in the hub folder"])
-def test_without_the_file_the_error_says_what_to_do(published, fault, tmp_path):
-    if fault == "gone":
-        published.unlink()
-    elif fault == "altered":
-        published.write_bytes(published.read_bytes()[:-1] + b"x")
-    else:
-        hub = tmp_path / "hub" / "checkpoints"
-        hub.mkdir(parents=True)
-        (hub / published.name).write_bytes(b"not a checkpoint")
-    model = ours.resnet18()
-    before = model.conv1.weight.detach().clone()
-    with pytest.raises(RuntimeError, match=rf"{published.name} in a browser.*hub"):
-        ours.load_imagenet_weights(model)
-    assert torch.equal(model.conv1.weight, before)
-
-
-@pytest.mark.parametrize(
-    "build",
-    [
-        ours.plain18,
-        partial(ours.resnet18, stem="small"),
-        partial(ours.resnet18, in_channels=1),
-        partial(ours.ResNet, ours.BasicBlock, [1, 1, 1, 1]),
-        partial(ours.ResNet, ours.Bottleneck, [2, 2, 2, 2]),
-    ],
-)
-def test_nets_without_published_weights_are_refused(build):
-    with pytest.raises(ValueError, match="no published weights fit"):
-        ours.load_imagenet_weights(build())

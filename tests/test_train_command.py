@@ -19,8 +19,6 @@ from course_lib.data.sources import source
 from course_lib.predict import load_predictor
 from course_lib.resnet import BasicBlock, ResNet
 from course_lib.trainer import Trainer, load_checkpoint
-from course_lib.trainer.starts import start_from
-from course_lib.weights import course_resnet18
 
 
 @pytest.fixture(autouse=True)
@@ -252,30 +250,6 @@ def test_help_teaches(monkeypatch, capsys):
 # ------------------------------------------------------------------------ fine-tuning
 
 
-def test_trained_weights_come_with_a_new_head_or_their_own(tmp_path):
-    trained = course_resnet18().state_dict()
-    torch.manual_seed(0)
-    model = resnet.resnet(18, num_classes=2)
-    fresh = model.fc.weight.detach().clone()
-    numbers = start_from("course", model, ["cracked", "whole"])
-    assert numbers["mean"] == [0.485, 0.456, 0.406]
-    assert torch.equal(model.fc.weight, fresh)
-    assert torch.equal(model.layer4[1].conv2.weight, trained["layer4.1.conv2.weight"])
-    same = resnet.resnet(18, num_classes=6)
-    start_from("course", same, CRACK_CLASSES)
-    assert torch.equal(same.fc.weight, trained["fc.weight"])
-    other = resnet.resnet(18, num_classes=6)
-    start_from("course", other, CRACK_CLASSES[::-1])  # the same number, other names
-    assert not torch.equal(other.fc.weight, trained["fc.weight"])
-    # a plain file of weights, whatever head it has
-    torch.save(trained, tmp_path / "plain.pth")
-    plain = resnet.resnet(18, num_classes=2)
-    assert start_from(str(tmp_path / "plain.pth"), plain, "ab") == {}
-    assert torch.equal(plain.conv1.weight, trained["conv1.weight"])
-    with pytest.raises(ValueError, match="another network"):
-        start_from("course", resnet.resnet(34, num_classes=2), "ab")
-
-
 def test_a_checkpoint_is_a_start_and_brings_its_normalization(tmp_path, capsys):
     folder = photos(tmp_path / "photos", {"dark": 6, "light": 6})
     first = ("--data", folder, *SHORT, "--epochs", 1, "--out", "first", "--quiet")
@@ -288,24 +262,3 @@ def test_a_checkpoint_is_a_start_and_brings_its_normalization(tmp_path, capsys):
     after = load_checkpoint("second/best.pt")
     assert after["preprocessing"]["mean"] == [0.1, 0.2, 0.3]
     assert after["config"]["learning_rate"] == 3e-4
-
-
-def test_without_network_imagenets_weights_are_one_sentence(monkeypatch, capsys):
-    def none(model):
-        raise RuntimeError("torchvision's weights could not be loaded; fetch them")
-
-    monkeypatch.setattr("course_lib.trainer.starts.load_imagenet_weights", none)
-    assert call("--data", "digits", "--weights", "imagenet", "--out", "run") == 2
-    error = capsys.readouterr().err
-    assert error == "error: torchvision's weights could not be loaded; fetch them\n"
-
-
-def test_imagenets_weights_keep_the_new_head(monkeypatch):
-    def load(model):
-        for parameter in model.parameters():
-            torch.nn.init.constant_(parameter, 7.0)
-
-    monkeypatch.setattr("course_lib.trainer.starts.load_imagenet_weights", load)
-    model = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=3)
-    start_from("imagenet", model, "abc")
-    assert (model.conv1.weight == 7).all() and not (model.fc.weight == 7).any()
