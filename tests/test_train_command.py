@@ -12,7 +12,6 @@ from PIL import Image
 
 from course_lib import resnet, train
 from course_lib.data import sources
-from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.digits import digits
 from course_lib.data.photos import open_photo
 from course_lib.data.sources import source
