@@ -11,7 +11,7 @@ from torch import Tensor
 
 from course_book.figures import BLUE, GREEN, INK, MUTED, ORANGE, use_style
 
-__all__ = ["draw_held_memory", "draw_input_gradient", "draw_pass_errors", "draw_twins"]
+__all__ = ["draw_held_memory", "draw_input_gradients", "draw_pass_errors", "draw_twins"]
 
 STYLES = (
     {"color": BLUE, "marker": "o", "ms": 4, "lw": 0},
@@ -75,21 +75,24 @@ def draw_held_memory(kept: Sequence[float], found: Sequence[float]) -> Figure:
     return figure
 
 
-def draw_input_gradient(photo: Tensor, gradient: Tensor) -> Figure:
+def draw_input_gradients(photo: Tensor, gradients: Mapping[str, Tensor]) -> Figure:
     """A photo and the size of the loss's gradient at each of its pixels.
 
     Args:
         photo: values 0 to 1, [3, H, W].
-        gradient: ∂L/∂x [3, H, W]; drawn is the largest size over the channels.
+        gradients: title → ∂L/∂x [3, H, W]; drawn is the largest size over the
+            channels, each picture on its own scale up to the 99.5th percentile.
     """
     use_style()
-    size = gradient.abs().amax(dim=0).cpu()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.1))
+    count = 1 + len(gradients)
+    figure, (left, *others) = plt.subplots(1, count, figsize=(6.4, 6.4 / count + 0.3))
     left.imshow(photo.permute(1, 2, 0).cpu().clamp(0, 1))
-    right.imshow(size, cmap="magma", vmin=0, vmax=float(size.quantile(0.995)))
     left.set_title("the photo")
-    right.set_title("size of ∂L/∂x")
-    for axes in (left, right):
+    left.axis("off")
+    for axes, (title, gradient) in zip(others, gradients.items()):
+        size = gradient.abs().amax(dim=0).cpu()
+        axes.imshow(size, cmap="magma", vmin=0, vmax=float(size.quantile(0.995)))
+        axes.set_title(title)
         axes.axis("off")
     return figure
 

@@ -9,12 +9,13 @@ from matplotlib.colorbar import ColorbarBase
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 from torch import Tensor
 
 from course_book.figures import BLUE, INK, MUTED, ORANGE, use_style
 from course_book.figures.mechanism.worked import SIGNED
 
-__all__ = ["draw_branches", "draw_probabilities", "draw_verdicts"]
+__all__ = ["draw_branches", "draw_changes", "draw_probabilities", "draw_verdicts"]
 
 
 def draw_branches(
@@ -140,6 +141,37 @@ def draw_verdicts(photo: Tensor, scores: Mapping[str, Tensor]) -> Figure:
         axes.imshow(values.numpy(), cmap=SIGNED, vmin=-high, vmax=high, alpha=0.62,
                     extent=box)  # fmt: skip
         axes.set_title(title)
+    return figure
+
+
+def draw_changes(
+    pictures: Mapping[str, Image.Image], leads: Mapping[str, float]
+) -> Figure:
+    """Draw versions of one photo, and under each how far one class leads another.
+
+    Args:
+        pictures: what was changed → the photo.
+        leads: the same names → difference of two logits.
+    """
+    use_style()
+    figure, (above, below) = plt.subplots(
+        2, len(pictures), figsize=(6.4, 3.0), height_ratios=(1.6, 1.1), sharey="row"
+    )
+    low, high = min(0, *leads.values()), max(0, *leads.values())
+    room = 0.28 * (high - low)
+    for photo, axes, (name, picture) in zip(above, below, pictures.items()):
+        photo.imshow(picture)
+        photo.set_title(name, fontsize=10.5)
+        photo.axis("off")
+        lead = leads[name]
+        axes.bar([0], [lead], 0.5, color=BLUE if lead > 0 else ORANGE)
+        text = f"{lead:+.1f}".replace("-", "−")
+        axes.text(0, lead, text, ha="center", va="bottom" if lead > 0 else "top")
+        axes.axhline(0, color=INK, lw=1)
+        axes.set(xlim=(-1, 1), ylim=(low - room, high + room), xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        axes.grid(False)
+    below[0].set_ylabel("lead of\n“cracked”")
     return figure
 
 
