@@ -1,84 +1,170 @@
 """Ask a trained network about photos, from a terminal.
 
     python -m course_lib.predict course wall.jpg bridge.png
-    python -m course_lib.predict runs/cracks/best.pt photos/*.jpg --cam heat
+    python -m course_lib.predict runs/cracks photos --cam heat
 
-CHECKPOINT is a file that the trainer wrote (it knows its own classes, size and
-normalization) or the word "course": the network that comes with the package, which
-tells six classes of cracks. Photos may have any size, orientation and color mode.
-With --cam DIR a picture of each photo is saved that shows which places spoke for the
-answer (Grad-CAM).
+CHECKPOINT is a run of the trainer, or one of its *.pt files (it knows its classes
+and how photos are prepared), or the word "course": the network that comes with the
+package, which tells six classes of cracks. Photos may have any size, orientation and
+color mode; a folder stands for all photos below it, and a pattern such as
+'photos/*.jpg' for those that match it. With --cam DIR a picture of each photo is
+saved that shows which places spoke for the answer (Grad-CAM).
 
-The exit code is 0 if every photo was answered, 1 if some could not be opened, and 2
-if nothing could start: a bad checkpoint, no place for the pictures, a wrong call.
+The network sees the middle of a photo, reduced to its own size. A warning says so
+where more than the usual quarter, or more than half of the detail, is left out.
+
+The exit code is 0 if every photo was answered, 1 if some were not or a picture
+could not be saved, and 2 if nothing could start: a bad checkpoint, a wrong call.
 """
 
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor, nn
-
+# Torch, NumPy and Pillow are imported where they are used: --help is there at once.
 from course_lib.data.classes import CRACK_CLASSES
-from course_lib.data.photos import PhotoError, open_photo
-from course_lib.data.prediction import predict
-from course_lib.data.transforms import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    denormalize,
-    evaluation_transform,
-)
-from course_lib.looking import grad_cam, overlay
-from course_lib.trainer.checkpoints import CheckpointError, load, model_from
-from course_lib.weights import WeightsError, course_resnet18
 
-__all__ = ["Predictor", "load_predictor", "main"]
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import nn
+
+    from course_lib.data.photos import PhotoLike
+    from course_lib.data.preprocessing import Preprocessing
+
+__all__ = ["Answer", "Predictor", "load_predictor", "main", "predict"]
+
+
+class Answer(NamedTuple):
+    """What a network says about one photo."""
+
+    probabilities: dict[str, float]  # of each class, in order; they add up to 1
+    notes: list[str]  # what the answer does not cover, in sentences
+    image: Image.Image  # the photo, upright, "RGB"
 
 
 class Predictor(NamedTuple):
     """A network and all that it needs to answer."""
 
-    model: nn.Module  # in eval mode
+    model: nn.Module  # gives logits [1, len(classes)]
     classes: tuple[str, ...]
-    size: int  # pixels per side
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    preprocessing: Preprocessing
 
-    def __call__(self, photo: Any) -> dict[str, float]:
-        """Class name to probability, see ``course_lib.data.prediction.predict``."""
-        return predict(
-            self.model, photo, classes=self.classes, transform=self.transform
+    def ask(self, photo: PhotoLike, **options: int) -> Answer:
+        """Answer one photo; arguments as for ``course_lib.data.photos.read_photo``.
+
+        The model runs where its parameters are, in evaluation mode, and is left in
+        the mode it was in.
+
+        Raises:
+            PhotoError: if the photo cannot be opened, or is one pixel high or wide.
+            ValueError: if the model gives not one finite logit per class.
+        """
+        import torch
+
+        from course_lib.data.photos import PhotoError, read_photo
+        from course_lib.resnet import ResNet, check_batch
+
+        prepare = self.preprocessing
+        image, size, notes = read_photo(photo, at_least=prepare.resize, **options)
+        if min(size) < 2:
+            raise PhotoError(f"{photo}: {size[0]} × {size[1]} pixels show nothing")
+        parameter = next(self.model.parameters())
+        batch = prepare(image)[None].to(parameter.device, parameter.dtype)
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        try:
+            if isinstance(self.model, ResNet):
+                check_batch(self.model, batch)
+            with torch.inference_mode():
+                logits = self.model(batch)
+        finally:
+            for module, training in modes:  # parts may have been frozen one by one
+                module.training = training
+        if logits.shape != (1, len(self.classes)):
+            raise ValueError(
+                f"the model returns shape {list(logits.shape)} for one photo, and "
+                f"classes has {len(self.classes)} names; give the names of its outputs"
+            )
+        if not logits.isfinite().all():
+            raise ValueError("the network's answer is NaN or infinite: its weights are")
+        values = logits[0].float().softmax(dim=0).tolist()
+        return Answer(
+            dict(zip(self.classes, values)), notes + prepare.unseen(*size), image
         )
 
-    def transform(self, picture: Any) -> Tensor:
-        """From a PIL picture to the network's input, float [C, size, size]."""
-        to_tensor = evaluation_transform(self.size, mean=self.mean, std=self.std)
-        return to_tensor(picture)
+
+def predict(
+    model: nn.Module,
+    photo: PhotoLike,
+    *,
+    classes: Sequence[str] = CRACK_CLASSES,
+    preprocessing: Preprocessing | None = None,
+) -> dict[str, float]:
+    """The probability of each class for one photo.
+
+    Args:
+        model: returns logits [1, len(classes)].
+        photo: a path, the bytes of a file, an open file or a PIL picture, of any
+            size, orientation and color mode.
+        classes: the names of the model's outputs, in their order.
+        preprocessing: the one that the model was trained with; by default that of
+            photos for 224 px.
+
+    Returns:
+        Class name to probability, in the order of ``classes``; they add up to 1.
+
+    Raises:
+        PhotoError: if the photo cannot be opened.
+        ValueError: if the model does not return one finite logit per class.
+
+    Warns:
+        PhotoWarning: if much of the photo was not looked at.
+    """
+    from course_lib.data.photos import PhotoWarning
+    from course_lib.data.preprocessing import Preprocessing
+
+    prepare = preprocessing or Preprocessing.for_photos()
+    answer = Predictor(model, tuple(classes), prepare).ask(photo)
+    for note in answer.notes:
+        warnings.warn(note, PhotoWarning, stacklevel=2)
+    return answer.probabilities
 
 
-def load_predictor(checkpoint: str | os.PathLike) -> Predictor:
-    """The network of a checkpoint, on the GPU if there is one.
+def load_predictor(checkpoint: str | os.PathLike, device: str = "auto") -> Predictor:
+    """The network of a checkpoint.
 
     Nothing in a file can run: it is loaded with ``weights_only=True``.
 
     Args:
         checkpoint: ``"course"``, a ``*.pt`` file, or a folder that holds
             ``best.pt``.
+        device: see ``course_lib.training.pick_device``.
 
     Raises:
         CheckpointError: says what is wrong with the file.
         WeightsError: if the package's own weights are damaged.
+        ValueError: if the device is not there.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    import torch
+
+    from course_lib.data.preprocessing import Preprocessing
+    from course_lib.training import pick_device
+
+    place = pick_device(device)
     if checkpoint == "course":
-        model = course_resnet18().to(device)
-        return Predictor(model, CRACK_CLASSES, 224, IMAGENET_MEAN, IMAGENET_STD)
+        from course_lib.weights import course_resnet18
+
+        model = course_resnet18().to(place)
+        return Predictor(model, CRACK_CLASSES, Preprocessing.for_photos())
+    from course_lib.trainer.checkpoints import CheckpointError, load, model_from
+
     path = Path(checkpoint)
     if path.is_dir():
         path = path / "best.pt"
@@ -86,31 +172,44 @@ def load_predictor(checkpoint: str | os.PathLike) -> Predictor:
     model = model_from(state)
     if not all(torch.isfinite(value).all() for value in model.state_dict().values()):
         raise CheckpointError(f"{path}: its weights hold NaN or infinity")
-    numbers = state["preprocessing"]
     try:
-        mean, std = (tuple(map(float, numbers[name])) for name in ("mean", "std"))
+        prepare = Preprocessing.from_dict(state["preprocessing"])
         classes = tuple(map(str, state["classes"]))
-        answer = Predictor(model.to(device), classes, int(numbers["size"]), mean, std)
-        evaluation_transform(answer.size, mean=mean, std=std)  # checks the numbers
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f'{path}: its "preprocessing" must hold size, mean and std, so that '
-            f"photos are prepared as in training; it holds {numbers!r} ({error})"
-        ) from error
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
     outputs, channels = model.fc.out_features, model.conv1.in_channels
-    if (len(classes), len(mean)) != (outputs, channels):
+    if (len(classes), prepare.channels) != (outputs, channels):
         raise CheckpointError(
-            f"{path}: {len(classes)} classes and {len(mean)} channel means do not fit "
-            f"a network with {outputs} outputs and {channels} input channels"
+            f"{path}: {len(classes)} classes and {prepare.channels} channel means do "
+            f"not fit a network with {outputs} outputs and {channels} input channels"
         )
-    return answer
+    return Predictor(model.to(place), classes, prepare)
 
 
-def save_cam(predictor: Predictor, picture: Any, label: int, path: Path) -> None:
+def _photos(given: Iterable[str]) -> Iterator[tuple[Path, str | None]]:
+    """The files of all files, folders and patterns, and why one cannot be a photo."""
+    from course_lib.data.clutter import is_clutter
+    from course_lib.data.folders import find_photos
+
+    for name in given:
+        if os.path.isdir(name):  # noqa: PTH112 - never raises, unlike Path.is_dir
+            found = list(find_photos(Path(name)))
+            yield from found or [(Path(name), "no image files found")]
+        elif glob.has_magic(name) and not os.path.lexists(name):
+            names = sorted(glob.glob(name, recursive=True))  # noqa: PTH207
+            names = [n for n in names if not is_clutter(n)]
+            yield from _photos(names) if names else [(Path(name), "no such file")]
+        else:
+            yield Path(name), None
+
+
+def save_cam(predictor: Predictor, image: Image.Image, label: int, path: Path) -> None:
     """Save a photo, as the network saw it, with the heat of a class over it."""
-    x = predictor.transform(picture)
+    from course_lib.looking import grad_cam, overlay
+
+    x = predictor.preprocessing(image)
     heat = grad_cam(predictor.model, x[None], label)[0]
-    shown = denormalize(x, mean=predictor.mean, std=predictor.std)
+    shown = predictor.preprocessing.denormalize(x)
     overlay(shown, heat).resize((448, 448)).save(path)
 
 
@@ -132,13 +231,77 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
-        help='a *.pt file of the trainer, its folder, or "course"',
+        help='folder of a run, *.pt file or "course"',
     )
-    parser.add_argument("photos", metavar="PHOTO", nargs="+", help="picture files")
+    parser.add_argument(
+        "photos", metavar="PHOTO", nargs="+", help="picture files, folders, patterns"
+    )
     parser.add_argument(
         "--cam", metavar="DIR", type=Path, help="save Grad-CAM pictures there"
     )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help='"cuda", "mps" (Apple) or "cpu"; by default the first that is there',
+    )
+    parser.add_argument(
+        "--max-pixels",
+        metavar="N",
+        type=int,
+        help="refuse larger photos, before they fill the memory (default: 178,956,970)",
+    )
     return parser
+
+
+def _printable(text: object) -> str:
+    """A name or a message on one line, whatever is in it."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def _answer_all(predictor: Predictor, options: argparse.Namespace) -> int:
+    """Print each answer; the number of photos, and of those that failed."""
+    from course_lib.data.folders import NO_IMAGE
+
+    def fail(reason: object) -> None:
+        nonlocal failed
+        failed += 1
+        print(f"error: {_printable(reason)}", file=sys.stderr, flush=True)
+
+    limit = {"max_pixels": options.max_pixels} if options.max_pixels else {}
+    failed, asked, others, taken = 0, 0, [], set()
+    for photo, reason in dict(_photos(options.photos)).items():
+        if reason == NO_IMAGE:
+            others.append(photo)
+            continue
+        asked, name = asked + 1, _printable(photo)
+        if reason is not None:
+            fail(f"{name}: {reason}")
+            continue
+        try:
+            values, notes, image = predictor.ask(photo, **limit)
+        except ValueError as error:
+            fail(error)
+            continue
+        print(name)
+        for label in sorted(values, key=values.get, reverse=True):
+            print(f"  {100 * values[label]:5.1f} %  {label}", flush=True)
+        for note in notes:
+            print(f"warning: {name}: {note}", file=sys.stderr, flush=True)
+        if options.cam is not None:
+            path = _free_name(options.cam, photo, taken)
+            best = max(values, key=values.get)
+            try:
+                save_cam(predictor, image, predictor.classes.index(best), path)
+            except OSError as error:
+                fail(f"{path} cannot be written: {error.strerror or error}")
+            else:
+                print(f"  {best}: {_printable(path)}", flush=True)
+    if others:
+        kinds = f"{len(others)}, such as {_printable(others[0])}"
+        print(f"left out because they are no images: {kinds}", file=sys.stderr)
+    if failed:
+        print(f"{failed} of {asked} photos failed, see above", file=sys.stderr)
+    return int(failed > 0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,40 +313,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    # A shell's *.jpg may hand over a file named -1.jpg, which is not an option.
+    given = [f"./{a}" if a[:1] == "-" and Path(a).is_file() else a for a in given]
+    options = _parser().parse_args(given)
+
     try:
-        predictor = load_predictor(options.checkpoint)
+        predictor = load_predictor(options.checkpoint, options.device)
+        device = next(predictor.model.parameters()).device
+        if device.type != "cpu":
+            print(f"on the device {device}", file=sys.stderr)
         if options.cam is not None:
             options.cam.mkdir(parents=True, exist_ok=True)
-    except (CheckpointError, WeightsError, OSError) as error:
+    except (RuntimeError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    failed, taken = 0, set()
-    for photo in map(Path, options.photos):
-        try:
-            picture = open_photo(photo)
-        except PhotoError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            failed += 1
-            continue
-        answer = predictor(picture)
-        print(photo)
-        for name in sorted(answer, key=answer.get, reverse=True):
-            print(f"  {100 * answer[name]:5.1f} %  {name}")
-        if options.cam is not None:
-            path = _free_name(options.cam, photo, taken)
-            best = max(answer, key=answer.get)
-            try:
-                save_cam(predictor, picture, predictor.classes.index(best), path)
-            except OSError as error:
-                print(f"error: {path} cannot be written: {error}", file=sys.stderr)
-                return 2
-            print(f"  {best}: {path}")
-        sys.stdout.flush()
-    if failed:
-        count = len(options.photos)
-        print(f"{failed} of {count} photos could not be opened", file=sys.stderr)
-    return int(failed > 0)
+    try:
+        return _answer_all(predictor, options)
+    except OSError as error:  # what was printed could not be written
+        # Python writes the rest when it ends; now that goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # a reader such as head has enough
+            return 0
+        print(f"error: the answers cannot be written: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

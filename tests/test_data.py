@@ -16,7 +16,6 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.utils.class_weight import compute_class_weight
-from torch import nn
 from torchvision.datasets import ImageFolder
 from torchvision.models import ResNet18_Weights
 from torchvision.transforms import v2
@@ -29,7 +28,6 @@ from course_lib.data.digits import digits, mnist
 from course_lib.data.download import DownloadError
 from course_lib.data.folders import read_folder, report_skipped
 from course_lib.data.photos import PhotoError, open_photo
-from course_lib.data.prediction import predict, predict_all
 from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.data.sdnet2018 import read_sdnet2018, source_photos
 from course_lib.data.splits import SPLITS
@@ -512,57 +510,6 @@ def test_labels_that_are_none(labels):
 def test_labels_beyond_the_classes():
     with pytest.raises(ValueError, match="got 0 to 6 with num_classes=6"):
         class_weights([0, 6], 6)
-
-
-# Prediction
-
-
-class Mean(nn.Module):
-    """Logits from the mean red, so that the right answer is known."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(10.0, dtype=torch.float64))
-        self.drop = nn.Dropout(0.5)
-        self.frozen = nn.BatchNorm2d(3).eval()
-
-    def forward(self, x):
-        assert not self.training and not self.drop.training
-        assert not torch.is_grad_enabled() and x.dtype == torch.float64
-        red = x[:, 0].mean(dim=(1, 2)) * self.scale
-        return torch.stack([red, -red], dim=1)
-
-
-def test_predict(tmp_path):
-    model = Mean().train()
-    model.frozen.eval()
-    path = tmp_path / "x.png"
-    Image.new("RGBA", (30, 90), (255, 0, 0, 255)).save(path)
-    transform = evaluation_transform(16, mean=(0.5,) * 3, std=(10.0,) * 3)
-    for photo in (path, str(path), path.read_bytes(), Image.open(path)):
-        got = predict(model, photo, classes=["red", "not"], transform=transform)
-        expected = torch.tensor([0.5, -0.5]).softmax(0)
-        assert list(got) == ["red", "not"]
-        assert list(got.values()) == pytest.approx(expected.tolist(), abs=1e-6)
-    assert model.training and model.drop.training and not model.frozen.training
-    with pytest.raises(ValueError, match=r"shape \[1, 2\].* classes has 6 names"):
-        predict(model, path)
-
-
-def test_predict_all(tmp_path):
-    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
-    Image.new("L", (9, 9)).save(good)
-    bad.write_text("no")
-    model, names = Mean(), ["red", "not"]
-    with pytest.raises(PhotoError, match=r"bad\.png"):
-        predict_all(model, [good, bad], classes=names)
-    with pytest.warns(UserWarning, match="skipped 1 of 2"):
-        results, skipped = predict_all(
-            model, [str(good), bad], classes=names, on_error="skip"
-        )
-    assert list(results) == [good] and skipped[0].path == bad
-    with pytest.raises(ValueError, match="got 'never'"):
-        predict_all(model, [], on_error="never")
 
 
 def test_the_classes_of_the_course():

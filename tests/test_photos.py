@@ -4,22 +4,25 @@ import io
 import os
 import pickle
 import struct
+import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from course_lib.data import formats
+from course_lib.data.folders import find_photos
 from course_lib.data.photos import (
     PhotoError,
-    check_photos,
-    find_photos,
+    PhotoWarning,
     open_photo,
-    report_skipped,
+    read_photo,
 )
 
 RAMP = np.arange(24 * 40 * 3, dtype=np.uint32).reshape(24, 40, 3) % 251
@@ -119,21 +122,115 @@ def test_sixteen_bits_are_scaled_by_their_range():
     expected = np.rint(deep / 257.0)[..., None].repeat(3, axis=2)
     np.testing.assert_array_equal(pixels(stored(deep)), expected)
     np.testing.assert_array_equal(pixels(stored(deep, "TIFF")), expected)
-    # A dark picture stays dark: it is not stretched.
-    assert pixels(stored(np.full((4, 4), 200, np.uint16))).max() == 1
-
     color = np.stack([deep, deep[::-1], deep[:, ::-1]], axis=2)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in color)
     np.testing.assert_allclose(pixels(png(40, 24, 16, 2, rows)), color / 257, atol=1)
 
 
+def tiff(array, **options) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, array, **{"photometric": "minisblack"} | options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("limit", [255, 1023, 4095, 16383, 65535])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BE", "tiles", "zlib", "int16", "I"])
+def test_fewer_bits_in_a_deep_file_are_stretched_and_said(kind, limit):
+    """12-bit camera data in 16 bits would be nearly black."""
+    deep = np.linspace(0, limit, 32 * 48).round().reshape(32, 48).astype(np.uint16)
+    write = {
+        "PNG": stored,
+        "TIFF": tiff,
+        "BE": lambda a: tiff(a, byteorder=">"),
+        "tiles": lambda a: tiff(a, tile=(16, 16)),
+        "zlib": lambda a: tiff(a, compression="zlib"),
+        "int16": lambda a: tiff(a.clip(max=32767).astype(np.int16)),
+        "I": lambda a: tiff(a.astype(np.int32)),
+    }
+    image, size, notes = read_photo(write[kind](deep))
+    white = 32767 if kind == "int16" and limit == 65535 else limit
+    expected = np.rint(deep.clip(max=white) * (255 / limit))
+    assert np.array_equal(np.asarray(image)[..., 1], expected) and size == (48, 32)
+    usual = (65535,) if kind in ("PNG", "TIFF", "BE", "tiles", "zlib") else (255, 65535)
+    said = [] if limit in usual else [f"values up to {limit:,}: {limit:,} is taken"]
+    assert [note[: len(said[0])] for note in notes] == said
+
+
 @pytest.mark.parametrize("limit", [1, 255, 65535, 1e6])
 def test_floats(limit):
     values = np.linspace(0, limit, 24 * 40, dtype=np.float32).reshape(24, 40)
-    values[0, 0] = np.nan
-    got = pixels(stored(values, "TIFF"))[..., 0]
+    image, _, notes = read_photo(stored(values, "TIFF"))
+    assert len(notes) == (limit == 1e6)
     expected = np.linspace(0, 255, 24 * 40).reshape(24, 40)
-    np.testing.assert_allclose(got, expected, atol=1)
+    np.testing.assert_allclose(np.asarray(image)[..., 0], expected, atol=1)
+    values[0, 0], values[1] = np.nan, np.inf
+    image, _, notes = read_photo(stored(values, "TIFF"))
+    assert "NaN or infinite, taken for black: 41" in notes[0]
+    expected[1] = 0
+    np.testing.assert_allclose(np.asarray(image)[..., 0], expected, atol=1)
+
+
+def test_constant_and_black_pictures():
+    for value in (0, 7, 65535):
+        image = read_photo(stored(np.full((4, 4), value, np.uint16))).image
+        assert image.getextrema()[0][0] == {0: 0, 7: 7, 65535: 255}[value]
+    half = np.full((4, 4), 0.5, np.float32)
+    assert pixels(stored(half, "TIFF")).tolist() == np.full((4, 4, 3), 128).tolist()
+    assert pixels(stored(half * 0, "TIFF")).max() == 0
+
+
+def test_white_is_zero():
+    """Eight bits are turned by Pillow, sixteen by us."""
+    deep = np.linspace(0, 65535, 24 * 40).round().reshape(24, 40).astype(np.uint16)
+    got = pixels(tiff(deep, photometric="miniswhite"))[..., 0]
+    np.testing.assert_allclose(got, 255 - deep / 257, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "reason"),
+    [
+        (
+            np.linspace(-5, 900, 64).reshape(8, 8).astype("i2"),
+            {},
+            "negative values, -5",
+        ),
+        (np.linspace(-1, 1, 64).reshape(8, 8).astype("f4"), {}, "negative values, -1"),
+        (np.full((8, 8), 2**32 - 9, "u4"), {}, "negative values"),
+        (RAMP[..., 0].astype("i1"), {}, "8 bits, signed"),
+        (RAMP.astype("u2") * 16, {"photometric": "rgb"}, "16-bit color without"),
+        (
+            RAMP.transpose(2, 0, 1).astype("u2") * 257,
+            {"photometric": "rgb", "planarconfig": "separate"},
+            "plane by plane",
+        ),
+        (np.ones((8, 8, 3), "f4"), {"photometric": "rgb"}, "no picture in a format"),
+    ],
+)
+def test_values_that_cannot_be_scaled_are_refused(array, options, reason):
+    with pytest.raises(PhotoError, match=reason):
+        open_photo(tiff(array, **options))
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_twelve_bits_of_color_are_refused(channels):
+    deep = np.random.default_rng(0).integers(0, 4096, (6, 8, channels))
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)
+    color = {2: 4, 3: 2, 4: 6}[channels]
+    with pytest.raises(PhotoError, match="16-bit color without a value above"):
+        open_photo(png(8, 6, 16, color, rows))
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep * 16)
+    assert pixels(png(8, 6, 16, color, rows)).shape == (6, 8, 3)
+
+
+def test_pil_pictures_of_any_mode():
+    gray = RAMP[..., 0]
+    twelve = Image.fromarray(gray.astype(np.uint16) * 16)
+    with pytest.warns(PhotoWarning, match="4,095 is taken for white"):
+        got = pixels(twelve)
+    np.testing.assert_allclose(got[..., 0], gray, atol=1)
+    assert (
+        pixels(Image.fromarray(gray)).tolist() == gray[..., None].repeat(3, 2).tolist()
+    )
 
 
 def test_cmyk_jpeg():
@@ -205,12 +302,12 @@ def test_at_least_decodes_no_more_than_needed(file_format, mode):
     smooth = np.stack([xx / 4, yy / 2, (xx + yy) / 5], 2).astype(np.uint8)
     data = stored(smooth, file_format, mode=mode, exif=exif)
     full = open_photo(data)
-    assert full.size == full.info["original_size"] == (403, 805)
+    assert full.size == (403, 805)
     for at_least, divisor in ((100, 4), (101, 2), (202, 1), (50, 8), (1, 8)):
-        image = open_photo(data, at_least=at_least)
+        image, size, _ = read_photo(data, at_least=at_least)
         divisor = 1 if file_format == "PNG" else divisor
         assert image.size == (-(-403 // divisor), -(-805 // divisor))
-        assert image.info["original_size"] == (403, 805)
+        assert size == (403, 805)
         small = [np.asarray(i.resize((40, 80)), float) for i in (full, image)]
         assert np.abs(small[0] - small[1]).mean() < 2
     with pytest.raises(ValueError, match="at_least must be at least 1 pixel, got 0"):
@@ -300,37 +397,51 @@ def test_whatever_a_decoder_raises(monkeypatch, kind):
         open_photo(stored(RAMP))
 
 
+FOREIGN = {
+    "IMG_1.HEIC": (b"\0\0\0\x18ftypheic", "HEIC picture; pip install pillow-heif"),
+    "really_heic.jpg": (b"\0\0\0\x18ftypmif1", "pip install pillow-heif"),
+    "x.jxl": (b"\xff\x0a", "JXL picture; pip install pillow-jxl-plugin"),
+    "boxed.png": (b"\0\0\0\x0cJXL \r\n\x87\n", "pip install pillow-jxl-plugin"),
+    "x.CR3": (b"\0\0\0\x18ftypcrx ", "raw file; export it"),
+    "x.dng": (b"II*\0", "raw file; export it"),
+    "page.pdf": (b"%PDF-1.7", "no picture in a format"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_advice_fits_the_format(tmp_path, name):
+    head, reason = FOREIGN[name]
+    (tmp_path / name).write_bytes(head + bytes(100))
+    with pytest.raises(PhotoError, match=reason):
+        open_photo(tmp_path / name)
+
+
+def test_a_raw_file_is_not_answered_by_its_thumbnail(tmp_path):
+    """A DNG is a TIFF whose first picture is small; here its name is changed."""
+    tags = [(50706, "B", 4, (1, 4, 0, 0), True)]
+    thumbnail = tiff(RAMP, photometric="rgb", extratags=tags)
+    with pytest.raises(PhotoError, match="raw file"):
+        open_photo(thumbnail)
+
+
+def test_a_plugin_is_used_where_it_is_installed(tmp_path, monkeypatch):
+    """A stand-in for pillow-heif, which reads PNG."""
+    (tmp_path / "pillow_heif.py").write_text(
+        "from PIL import Image, PngImagePlugin\n"
+        "def register_heif_opener():\n"
+        "    Image.register_open('HEIF', lambda file, name: PngImagePlugin."
+        "PngImageFile(file, name), lambda head: head.startswith(b'\\x89PNG'))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(Image, "ID", Image.ID.copy())
+    monkeypatch.setattr(Image, "OPEN", Image.OPEN.copy())
+    (tmp_path / "a.heic").write_bytes(stored(RAMP))
+    assert next(find_photos(tmp_path)) == (tmp_path / "a.heic", None)
+    np.testing.assert_array_equal(pixels(tmp_path / "a.heic"), RAMP)
+    assert "HEIF" in Image.ID and formats.advice(".heic") is None
+    del sys.modules["pillow_heif"]
+
+
 def test_photo_error_survives_a_worker():
     error = pickle.loads(pickle.dumps(PhotoError("x.jpg: broken")))
     assert isinstance(error, ValueError) and str(error) == "x.jpg: broken"
-
-
-def test_find_and_check(tmp_path):
-    (tmp_path / "b").mkdir()
-    (tmp_path / ".hidden").mkdir()
-    for name in ("b/2.PNG", "a.jpeg", ".hidden/3.png", "._a.png", "Thumbs.db"):
-        (tmp_path / name).write_bytes(stored(RAMP))
-    (tmp_path / "notes.txt").write_text("hello")
-    (tmp_path / "zero.png").touch()
-    (tmp_path / "b" / "bad.jpg").write_bytes(b"\xff\xd8\xff nothing more")
-    found = {p.relative_to(tmp_path).as_posix(): r for p, r in find_photos(tmp_path)}
-    assert found == {
-        "a.jpeg": None,
-        "notes.txt": "the name has no picture's ending",
-        "zero.png": "the file is empty",
-        "b/2.PNG": None,
-        "b/bad.jpg": None,
-    }
-    paths = [tmp_path / name for name, reason in found.items() if reason is None]
-    good, skipped = check_photos(paths)
-    assert [paths[i].name for i in good] == ["a.jpeg", "2.PNG"]
-    assert [path.name for path, _ in skipped] == ["bad.jpg"]
-    with pytest.warns(UserWarning, match=r"skipped 1 of 3 files.*\n.*bad.jpg"):
-        report_skipped(skipped, 3, "skip", "here")
-    with pytest.raises(PhotoError, match=r'(?s)1 of 3 files.*on_error="skip"'):
-        report_skipped(skipped, 3, "raise", "here")
-    with pytest.raises(ValueError, match="got 'ignore'"):
-        report_skipped([], 3, "ignore", "here")
-    many = skipped * 8
-    with pytest.raises(PhotoError, match="and 3 more"):
-        report_skipped(many, 9, "raise", "here")

@@ -13,7 +13,6 @@ from PIL import Image
 from course_lib import resnet, train
 from course_lib.data import sources
 from course_lib.data.digits import digits
-from course_lib.data.photos import open_photo
 from course_lib.data.sources import source
 from course_lib.predict import load_predictor
 from course_lib.resnet import BasicBlock, ResNet
@@ -93,7 +92,7 @@ def test_a_folder_of_photos_is_trained_on_tested_and_asked(
     chosen = sorted(folder.rglob("*.png"))
     losses = []
     for index in data.parts[2].chosen:
-        answer = predictor(open_photo(chosen[index]))
+        answer = predictor.ask(chosen[index]).probabilities
         losses.append(-np.log(answer[chosen[index].parent.name]))
     assert np.mean(losses) == pytest.approx(report["loss"], rel=1e-4)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from course_lib.data.clutter import is_clutter
-from course_lib.data.photos import IMAGE_SUFFIXES, PhotoError, Skipped
+from course_lib.data.formats import advice, is_readable
+from course_lib.data.photos import PhotoError, Skipped
 
 __all__ = [
     "PhotoFiles",
@@ -24,6 +25,9 @@ __all__ = [
     "read_folder",
     "report_skipped",
 ]
+
+
+NO_IMAGE = "the name has no picture's ending"
 
 
 class PhotoFiles(NamedTuple):
@@ -87,7 +91,7 @@ def read_folder(
     files.skipped.extend(
         Skipped(path, "in no class folder")
         for path in sorted(root.iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
+        if is_readable(path.suffix.lower()) and not path.is_dir()
         if not is_clutter(path)
     )
     return files
@@ -144,8 +148,9 @@ def _name_problem(path: Path) -> str | None:
 
 
 def _file_problem(path: Path) -> str | None:
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        return "the name has no picture's ending"
+    suffix = path.suffix.lower()
+    if not is_readable(suffix):
+        return advice(suffix) or NO_IMAGE
     if not path.is_file():
         return "a broken link or no file"
     return None if path.stat().st_size else "the file is empty"

@@ -1,8 +1,7 @@
 """Open one photo robustly: from any camera, phone, scanner or broken download.
 
 What comes out is always an upright RGB picture with 8 bits per channel. What
-cannot be opened raises :class:`PhotoError` with the file and the reason, or is
-put on a list, as the caller says. No torch here.
+cannot be opened raises :class:`PhotoError` with the file and the reason.
 """
 
 from __future__ import annotations
@@ -11,43 +10,51 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "MAX_PIXELS",
-    "OnError",
-    "PhotoError",
-    "Skipped",
-    "check_photos",
-    "find_photos",
-    "open_photo",
-    "report_skipped",
-]
+from course_lib.data.formats import advice, suffix_of
 
-_HEADER = threading.Lock()  # held while a header is read
+__all__ = [
+    "MAX_PIXELS",
+    "Photo",
+    "PhotoError",
+    "PhotoWarning",
+    "Skipped",
+    "open_photo",
+    "read_photo",
+]
 
 # Above this number of pixels Pillow itself calls a file a decompression bomb: a
 # few kilobytes that unpack to gigabytes. Phones' 108 megapixels are below it.
 MAX_PIXELS = 178_956_970
 
-_FORMATS = ("avif", "bmp", "gif", "jfif", "jp2", "jpeg", "jpg")
-_FORMATS += ("pgm", "png", "ppm", "tif", "tiff", "webp")
-IMAGE_SUFFIXES = frozenset(f".{name}" for name in _FORMATS)
-# What file managers leave in every folder; nobody means these as photos.
-_LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+# Largest values of 8, 10, 12, 14 and 16 bits.
+_DEPTHS = (255, 1023, 4095, 16383, 65535)
+_HEADER = threading.Lock()  # held while a header is read
 
-OnError = Literal["raise", "skip"]
+PhotoLike = str | os.PathLike | bytes | BinaryIO | Image.Image
 
 
 class PhotoError(ValueError):
     """A photo cannot be opened. The message names the file and the reason."""
+
+
+class PhotoWarning(UserWarning):
+    """A photo was opened, but not all of it can be taken at face value."""
+
+
+class Photo(NamedTuple):
+    """A photo as :func:`read_photo` found it."""
+
+    image: Image.Image  # "RGB", upright
+    size: tuple[int, int]  # (width, height) in the file, upright
+    notes: list[str]  # how values were scaled, if that had to be guessed
 
 
 class Skipped(NamedTuple):
@@ -58,7 +65,7 @@ class Skipped(NamedTuple):
 
 
 def open_photo(
-    photo: str | os.PathLike | bytes | BinaryIO,
+    photo: PhotoLike,
     *,
     at_least: int | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -66,50 +73,72 @@ def open_photo(
     """Open a photo as an upright RGB picture.
 
     The orientation that a camera notes in EXIF is applied. Transparent parts
-    are laid over white. Gray and palette pictures become RGB; 16 bits per
-    channel are scaled to 8 by their range (65535 becomes 255), not stretched;
-    CMYK is converted without a color profile. Of an animation the first frame
-    is taken.
+    are laid over white. Gray and palette pictures become RGB; CMYK is converted
+    without a color profile. Of an animation the first frame is taken.
+
+    Gray pictures with more than 8 bits are scaled by their range: 65,535 becomes
+    255. If no value of a 16-bit file exceeds 255, 1,023, 4,095 or 16,383, it holds
+    8, 10, 12 or 14 bits, and that limit becomes 255, with a warning; floats may
+    also reach from 0 to 1. Negative values are refused, and so are 16-bit color
+    files with such a limit, because Pillow reads only the upper 8 bits.
 
     Args:
-        photo: a path, the bytes of a file, or a file opened for reading bytes.
+        photo: a path, the bytes of a file, a file opened for reading bytes, or a
+            PIL picture in any mode.
         at_least: the picture will be made smaller, down to a shorter side of this
             many pixels. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its size,
-            still at least this large: a quarter of the time for 12 megapixels.
+            still at least this large, in less than half the time.
         max_pixels: refuse pictures with more pixels than this before decoding.
 
     Returns:
         A PIL image in mode "RGB", fully decoded, with no file left open.
-        ``image.info["original_size"]`` is the upright size in the file.
 
     Raises:
-        PhotoError: if the file is missing, empty, broken, no picture or larger
-            than ``max_pixels``.
+        PhotoError: if the file is missing, empty, broken, no picture, larger than
+            ``max_pixels``, or if its values cannot be scaled.
         ValueError: if ``at_least`` is not positive.
+
+    Warns:
+        PhotoWarning: says how values were scaled, if that had to be guessed.
     """
+    found = read_photo(photo, at_least=at_least, max_pixels=max_pixels)
+    for note in found.notes:
+        warnings.warn(note, PhotoWarning, stacklevel=2)
+    return found.image
+
+
+def read_photo(
+    photo: PhotoLike,
+    *,
+    at_least: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Photo:
+    """:func:`open_photo` with the size in the file and notes instead of warnings."""
     if at_least is not None and at_least < 1:
         raise ValueError(f"at_least must be at least 1 pixel, got {at_least}")
-    source: Path | BinaryIO
+    if isinstance(photo, Image.Image):
+        return _to_rgb(photo, "the given picture")
     if isinstance(photo, bytes):
-        name, source = "the given bytes", io.BytesIO(photo)
+        name, file = "the given bytes", io.BytesIO(photo)
     elif isinstance(photo, str | os.PathLike):
-        source = Path(photo)
-        name = str(source)
-        _check_file(source)
+        name, file = str(Path(photo)), _open_file(Path(photo))
     elif hasattr(photo, "read"):
-        name, source = str(getattr(photo, "name", "the given file")), photo
+        name, file = str(getattr(photo, "name", "the given file")), photo
+        if not file.seekable():  # a pipe or a download
+            file = io.BytesIO(file.read())
     else:
         raise TypeError(
-            f"photo must be a path, bytes or an open file, got {type(photo).__name__}"
+            f"photo must be a path, bytes, an open file or a PIL picture, got "
+            f"{type(photo).__name__}"
         )
     try:
-        return _decode(source, name, at_least, max_pixels)
+        return _decode(file, name, at_least, max_pixels)
     except PhotoError:
         raise
     except UnidentifiedImageError:
         raise PhotoError(
             f"{name}: no picture in a format that Pillow knows (JPEG, PNG, TIFF, "
-            "WebP, ...); save HEIC and raw files as JPEG first"
+            "WebP, ...)"
         ) from None
     except MemoryError as error:
         raise PhotoError(f"{name}: too large for this machine's memory") from error
@@ -117,9 +146,12 @@ def open_photo(
         # Decoders meet broken files with OSError, SyntaxError, struct.error,
         # EOFError, ZeroDivisionError and more; to the caller all are one thing.
         raise PhotoError(f"{name}: broken picture ({error})") from error
+    finally:
+        if file is not photo:
+            file.close()
 
 
-def _check_file(path: Path) -> None:
+def _open_file(path: Path) -> BinaryIO:
     """Say what is wrong with a path, in words, before Pillow tries it."""
     try:
         if not path.exists():
@@ -128,6 +160,7 @@ def _check_file(path: Path) -> None:
             raise PhotoError(f"{path}: a folder or device, not a file")
         if path.stat().st_size == 0:
             raise PhotoError(f"{path}: the file is empty")
+        return path.open("rb")
     except OSError as error:
         raise PhotoError(f"{path}: cannot be read ({error.strerror})") from error
 
@@ -149,161 +182,91 @@ def _unlimited() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _decode(
-    source: Path | BinaryIO, name: str, at_least: int | None, max_pixels: int
-) -> Image.Image:
+def _decode(file: BinaryIO, name: str, at_least: int | None, max_pixels: int) -> Photo:
+    file.seek(0)
+    suffix = suffix_of(file.read(16), Path(name).suffix)
+    if reason := advice(suffix):
+        raise PhotoError(f"{name}: {reason}")
     with _unlimited():
-        image = Image.open(source)
+        image = Image.open(file)
     with image:
         width, height = image.size
         if width * height > max_pixels:
             raise PhotoError(
-                f"{name}: {width} × {height} pixels are more than the "
-                f"{max_pixels:,} allowed; make it smaller or raise max_pixels"
+                f"{name}: {width} × {height} pixels are more than the {max_pixels:,} "
+                "allowed; make it smaller or raise max_pixels (--max-pixels)"
             )
+        tags = getattr(image, "tag_v2", {})  # of a TIFF
+        if 50706 in tags:  # DNGVersion: Pillow would find the thumbnail
+            raise PhotoError(f"{name}: {advice('.dng')}")
+        bits, signed = tags.get(258, ()), tags.get(339, (1,))[0] == 2
+        if (16 in bits and tags.get(284) == 2) or (8 in bits and signed):
+            raise PhotoError(
+                f"{name}: a TIFF with {bits[0]} bits, signed or plane by plane, which "
+                "Pillow reads wrongly; save it as 8-bit TIFF or PNG first"
+            )
+        deep = ";16" in str(image.tile[:1]) and not image.mode.startswith("I")
         if at_least is not None:
             image.draft(None, (at_least, at_least))  # JPEG only; else does nothing
         image.load()
-        try:
+        with suppress(Exception):  # a broken EXIF block costs the orientation, no more
             with _unlimited():
                 image.getexif()
             ImageOps.exif_transpose(image, in_place=True)
-        except Exception:  # a broken EXIF block costs the orientation, no more
-            pass
         if (width > height) != (image.width > image.height):
             width, height = height, width
-        upright = _to_rgb(image, image.format)
-        upright.info["original_size"] = (width, height)
-        return upright
+        if deep and max(high for _, high in image.getextrema()[:3]) < 64:
+            raise PhotoError(
+                f"{name}: 16-bit color without a value above 16,383: 14 bits or less, "
+                "of which Pillow reads only the upper 8 of 16; save it with 8 bits per "
+                "channel, or stretched to 16"
+            )
+        found = _to_rgb(image, name, inverted=tags.get(262) == 0)
+        return found._replace(size=(width, height))
 
 
-def _to_rgb(image: Image.Image, file_format: str | None) -> Image.Image:
-    mode = image.mode
-    # Older Pillow reads 16-bit gray PNG as mode "I".
-    if mode.startswith("I;16") or (mode == "I" and file_format == "PNG"):
-        return _gray(np.asarray(image) / 257)
-    if mode in ("I", "F"):
-        limits = (255, 65535) if mode == "I" else (1, 255, 65535)
-        return _gray(_scale_deep(np.asarray(image, dtype=np.float64), limits))
-    if mode == "LAB":
+def _to_rgb(image: Image.Image, name: str, inverted: bool = False) -> Photo:
+    if min(image.size) < 1:
+        raise PhotoError(f"{name}: a picture without pixels, {image.size}")
+    mode, notes = image.mode, []
+    if mode == "F" or mode.startswith("I"):
+        deep = mode != "I" or image.format == "PNG"  # Pillow before 11 reads "I"
+        values = _scale(np.asarray(image), name, deep, notes)
+        values = 255 - values if inverted and mode != "F" else values
+        rgb = Image.fromarray(values).convert("RGB")
+    elif mode == "LAB":
         from PIL import ImageCms
 
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-    if image.has_transparency_data:
+        rgb = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    elif image.has_transparency_data:
         layer = image.convert("RGBA")
         ground = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(ground, layer).convert("RGB")
-    return image.convert("RGB")
+        rgb = Image.alpha_composite(ground, layer).convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    return Photo(rgb, image.size, notes)
 
 
-def _scale_deep(values: np.ndarray, limits: Sequence[int]) -> np.ndarray:
-    """Scale 32-bit numbers to 0...255 by the least limit that none exceeds."""
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    top = values.max(initial=0.0)
-    return values * (255 / next((limit for limit in limits if top <= limit), top))
-
-
-def _gray(values: np.ndarray) -> Image.Image:
-    gray = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return Image.fromarray(gray).convert("RGB")
-
-
-def find_photos(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """List the files of one folder tree, in an order that no platform changes.
-
-    Hidden files and what file managers leave behind are passed over.
-
-    Args:
-        folder: an existing folder. Links to folders are not followed.
-
-    Yields:
-        Each file, and why it cannot be a photo (None if it may be one): the name
-        has no picture's ending, or the file is empty.
-    """
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_litter(name))
-        for name in sorted(names):
-            if is_litter(name):
-                continue
-            path = Path(parent) / name
-            if path.suffix.lower() not in IMAGE_SUFFIXES:
-                yield path, "the name has no picture's ending"
-            elif not path.is_file():
-                yield path, "a broken link or no file"
-            elif path.stat().st_size == 0:
-                yield path, "the file is empty"
-            else:
-                yield path, None
-
-
-def is_litter(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _LITTER
-
-
-def check_photos(
-    paths: Sequence[Path], *, progress: bool = False
-) -> tuple[list[int], list[Skipped]]:
-    """Decode each photo once to learn which ones can be opened.
-
-    Args:
-        paths: files to try.
-        progress: show a bar; a photo of 256 px takes about a millisecond.
-
-    Returns:
-        The indices of the good ones, and the others with their reasons.
-    """
-    good, skipped = [], []
-    for index, path in enumerate(show_progress(paths, "Checking photos", progress)):
-        try:
-            open_photo(path)
-        except PhotoError as error:
-            reason = str(error).removeprefix(f"{path}: ")
-            skipped.append(Skipped(path, reason))
-        else:
-            good.append(index)
-    return good, skipped
-
-
-def report_skipped(
-    skipped: Sequence[Skipped], total: int, on_error: OnError, where: str
-) -> None:
-    """Raise or warn about files that cannot be used, with a count and a list.
-
-    Args:
-        skipped: the files; with none nothing happens.
-        total: number of files looked at, for the message.
-        on_error: "raise" or "skip".
-        where: what was being read, for the message.
-
-    Raises:
-        PhotoError: if there are any and ``on_error`` is "raise".
-        ValueError: for another ``on_error``.
-    """
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f'on_error must be "raise" or "skip", got {on_error!r}')
-    if not skipped:
-        return
-    lines = [f"  {path}: {reason}" for path, reason in skipped[:5]]
-    if len(skipped) > 5:
-        lines.append(f"  ... and {len(skipped) - 5} more")
-    files = "\n".join(lines)
-    if on_error == "raise":
+def _scale(
+    values: np.ndarray, name: str, sixteen_bits: bool, notes: list[str]
+) -> np.ndarray:
+    """Numbers of any range as bytes; notes what had to be guessed."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        lost = (~finite).sum()
+        notes.append(f"pixels that are NaN or infinite, taken for black: {lost:,}")
+        values = np.where(finite, values, 0)
+    low, high = values.min(), values.max()
+    if low < 0:
         raise PhotoError(
-            f"{len(skipped)} of {total} files below {where} are no usable photos:\n"
-            f'{files}\nRemove them, or leave them out with on_error="skip".'
+            f"{name}: negative values, {low:g} to {high:g}: nothing tells which is "
+            "black and which white; save it with 8 bits per pixel first"
         )
-    warnings.warn(
-        f"skipped {len(skipped)} of {total} files below {where}, "
-        f"all listed in .skipped:\n{files}",
-        stacklevel=3,
-    )
-
-
-def show_progress(items: Iterable, title: str, shown: bool) -> Iterable:
-    """Iterate with a progress bar, or without."""
-    if not shown:
-        return items
-    from tqdm.auto import tqdm
-
-    return tqdm(items, desc=title, unit="photo")
+    floats = values.dtype.kind == "f"
+    limits = (1, 255, 65535) if floats else _DEPTHS
+    limit = next((limit for limit in limits if high <= limit), high)
+    usual = limits if floats else (65535,) if sixteen_bits else (255, 65535)
+    if limit not in usual and high > 0:
+        notes.append(f"values up to {high:,g}: {limit:,g} is taken for white")
+    return np.rint(values * (255 / limit)).astype(np.uint8)

@@ -97,6 +97,25 @@ class Preprocessing:
         """1 for gray, 3 for color."""
         return len(self.mean)
 
+    def unseen(self, width: int, height: int) -> list[str]:
+        """What the network does not see of a photo of this size; empty if little.
+
+        Little is the usual border, (224 / 256)² = 77 % of a square being seen, and a
+        photo that is not made smaller than half its size.
+        """
+        shorter = min(width, height)
+        scale = shorter / self.resize  # pixels of the photo, per side, become one
+        share = (shorter * self.size / self.resize) ** 2 / (width * height)
+        if share > 0.75 and scale <= 2:
+            return []
+        seen = "all of it was" if share > 0.99 else f"only the middle {share:.0%} was"
+        small = f", {scale:.1f} times smaller" if scale > 1 else ""
+        narrow = f", or less than {scale:.0f} pixels wide," if scale > 2 else ""
+        return [
+            f"{seen} looked at{small}: what is not there{narrow} can be missed; cut "
+            f"photos into squares of about {self.resize} pixels and ask about each"
+        ]
+
     def fit(self, picture: Image.Image) -> np.ndarray:
         """The bytes to keep: uint8 [resize, resize, 3], or [resize, resize] if gray."""
         picture = picture.convert("RGB" if self.channels == 3 else "L")

@@ -21,8 +21,6 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from course_lib.data.photos import show_progress
-
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
@@ -180,9 +178,7 @@ class ChannelStatistics(NamedTuple):
     pictures: int
 
 
-def channel_statistics(
-    dataset: Iterable, *, progress: bool = False
-) -> ChannelStatistics:
+def channel_statistics(dataset: Iterable) -> ChannelStatistics:
     """Measure the channel means and standard deviations of a data set.
 
     One picture at a time is in memory. Sums of bytes are kept as integers, so
@@ -194,7 +190,6 @@ def channel_statistics(
         dataset: pictures, or items whose first part is a picture: PIL, or arrays
             and tensors of uint8, [H, W], [H, W, C] as arrays and [C, H, W] as
             tensors. Sizes may differ. No random transform should be set.
-        progress: show a bar.
 
     Returns:
         Means and standard deviations (dividing by n, not n - 1), each channel.
@@ -207,7 +202,7 @@ def channel_statistics(
     sums: list[int] = []
     squares: list[int] = []
     within: list[float] = []
-    for item in show_progress(dataset, "Measuring channels", progress):
+    for item in dataset:
         channels = _channels(item[0] if isinstance(item, tuple | list) else item)
         if not sums:
             sums, squares = [0] * len(channels), [0] * len(channels)
