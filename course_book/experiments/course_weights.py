@@ -3,8 +3,8 @@ r"""Make the weights file of the network that the book looks inside.
     python -m course_book.experiments.course_weights --out NEW.npz
 
 A net learns from windows of 64 px, exactly as the first net of
-``synthetic_to_real`` does; ``--start`` takes one that is there already. It goes on
-learning from pictures normalized with ImageNet's numbers, as everywhere in the
+``synthetic_to_real`` does; ``--start`` takes one that is there already. Training
+continues with pictures normalized with ImageNet's numbers, as everywhere in the
 course: first of 128 px, then of 128 and 224 px in turn, so that it works at both.
 Then its weights are rounded to int8, and both nets are tested on synthetic
 pictures that neither has seen. Put the file into ``course_lib/weights`` and its
@@ -77,13 +77,12 @@ def in_turn(loaders: list[Windows], seed: int) -> Iterator[tuple[Tensor, Tensor]
 
 
 def first(start: Path | None, threads: int) -> ResNet:
-    """The net that this training goes on from: made here, or taken from a file."""
+    """The net that this training starts from: made here, or read from a file."""
     if start is None:
-        size, count = synthetic_to_real.WINDOW, synthetic_to_real.PICTURES
-        made = SyntheticCracks("train", size, count).arrays(workers=threads)
+        made = synthetic_to_real.pictures(threads)
         return synthetic_to_real.train(*made, seed=0).train()
     model = resnet18(num_classes=6)
-    if start.suffix == ".npz":  # go on from an earlier result
+    if start.suffix == ".npz":  # an earlier result
         weights.load_course_weights(model, start, check=False)
     else:
         model.load_state_dict(torch.load(start, weights_only=True))
@@ -93,7 +92,7 @@ def first(start: Path | None, threads: int) -> ResNet:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--start", type=Path, help="a net to go on from: .pt or .npz")
+    parser.add_argument("--start", type=Path, help="a net to start from: .pt or .npz")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, nargs=2, default=EPOCHS)
     parser.add_argument("--threads", type=int, default=1)
@@ -104,11 +103,11 @@ def main(arguments: list[str] | None = None) -> None:
     loaders, tests = {}, {}
     for size, (count, unseen) in SIZES.items():
         # Another seed than the windows': new scenes, not the same ones larger.
-        made = SyntheticCracks("train", size, count, seed=1)
+        made = SyntheticCracks("train", size, count, seed=1, clear=False)
         generator = torch.Generator().manual_seed(0)
         made = made.arrays(workers=options.threads)
         loaders[size] = Windows(*made, generator, BATCH, imagenet)
-        made = SyntheticCracks("test", size, unseen)
+        made = SyntheticCracks("test", size, unseen, clear=False)
         tests[size] = made.arrays(workers=options.threads)
     stages = (list(loaders.values())[:1], list(loaders.values()))
     for chosen, epochs, rate in zip(stages, options.epochs, RATES):

@@ -42,7 +42,7 @@ from course_lib.resnet import ResNet, resnet18
 from course_lib.synthetic import SyntheticCracks
 from course_lib.training import train_one_epoch
 
-__all__ = ["Windows", "train"]
+__all__ = ["Windows", "pictures", "train"]
 
 PICTURES, EPOCHS, BATCH, RATE = 12_000, 8, 64, 2e-3
 
@@ -101,6 +101,16 @@ class Windows:
         return mean + (x - mean) * uniform(0.5, 1.3)
 
 
+def pictures(workers: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """The synthetic windows that the nets learn from, and their labels.
+
+    With the faint cracks of the first day (``clear=False``): the stored results and
+    the course's weights were made with these.
+    """
+    made = SyntheticCracks("train", WINDOW, PICTURES, clear=False)
+    return made.arrays(workers=workers)
+
+
 def train(
     pictures: np.ndarray, labels: np.ndarray, seed: int, epochs: int = EPOCHS
 ) -> ResNet:
@@ -147,8 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
             model.load_state_dict(torch.load(file, weights_only=True))
         else:
             if cracks is None:
-                made = SyntheticCracks("train", WINDOW, PICTURES, clear=False)
-                cracks = made.arrays(workers=options.threads)
+                cracks = pictures(options.threads)
             model = train(*cracks, seed)
             torch.save(model.state_dict(), file)
         models.append(model.eval().to(memory_format=torch.channels_last))
