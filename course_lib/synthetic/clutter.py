@@ -1,9 +1,7 @@
 """What lies on a surface and is no crack: the hard negatives.
 
-Joints, scratches, cables, stains, gouges, grass, and the shadows of leaves.
-They fall on cracked and uncracked pictures alike, so that none of them says
-anything about the label. Each function changes ``albedo`` [size, size, 3] in
-place and returns nothing. NumPy only.
+They fall on cracked and uncracked pictures alike, so that none of them says anything
+about the label. Each function changes ``albedo`` [size, size, 3] in place. NumPy only.
 """
 
 from __future__ import annotations
@@ -13,8 +11,8 @@ from collections.abc import Callable, Collection
 import numpy as np
 
 from course_lib.synthetic.draws import Draws
-from course_lib.synthetic.strokes import chain, stroke, wander
-from course_lib.synthetic.textures import cells, field, grid
+from course_lib.synthetic.strokes import chain, stroke, unit, wander
+from course_lib.synthetic.textures import beyond, cells, field, grid
 
 __all__ = ["leaf_shadows", "litter", "names"]
 
@@ -27,8 +25,7 @@ def _across(draws: Draws) -> tuple[np.ndarray, np.ndarray]:
     """Two points outside the picture with the line between them through it."""
     anchor = draws.uniform(0.05, 0.95, 2)
     angle = draws.uniform(0, np.pi)
-    direction = np.array([np.cos(angle), np.sin(angle)])
-    return anchor - 1.6 * direction, anchor + 1.6 * direction
+    return anchor - 1.6 * unit(angle), anchor + 1.6 * unit(angle)
 
 
 def joint(draws: Draws, albedo: np.ndarray, light: float) -> None:
@@ -41,7 +38,7 @@ def joint(draws: Draws, albedo: np.ndarray, light: float) -> None:
     tone = draws.uniform(0.25, 0.85) if draws.chance(0.8) else draws.uniform(1.1, 1.3)
     _blend(albedo, cover, albedo * tone)
     if draws.chance(0.5):  # the far edge catches the light
-        shift = width * np.array([np.cos(light), np.sin(light)])
+        shift = width * unit(light)
         rim = chain(size, path + shift, max(0.6 * width, 0.8 / size))
         _blend(albedo, rim * (1 - cover), albedo * draws.uniform(1.05, 1.3))
 
@@ -51,7 +48,7 @@ def scratch(draws: Draws, albedo: np.ndarray, light: float) -> None:
     size = len(albedo)
     start = draws.uniform(0, 1, 2)
     angle, length = draws.uniform(0, 2 * np.pi), draws.log_uniform(0.1, 0.9)
-    end = start + length * np.array([np.cos(angle), np.sin(angle)])
+    end = start + length * unit(angle)
     bend = draws.uniform(0, 0.06)
     width = max(draws.log_uniform(0.004, 0.015), 0.6 / size)
     tone = draws.uniform(1.06, 1.35) if draws.chance(0.8) else draws.uniform(0.7, 0.92)
@@ -67,7 +64,7 @@ def cable(draws: Draws, albedo: np.ndarray, light: float) -> None:
     size = len(albedo)
     path = wander(draws, *_across(draws), 6, draws.uniform(0, 0.15), 2.0)
     width = max(draws.log_uniform(0.015, 0.06), 1.2 / size)
-    toward = np.array([np.cos(light), np.sin(light)])
+    toward = unit(light)
     gap = draws.uniform(0.2, 1.2) * width
     shadow = chain(size, path - gap * toward, 1.1 * width)
     _blend(albedo, shadow, albedo * draws.uniform(0.5, 0.8))
@@ -100,7 +97,7 @@ def gouge(draws: Draws, albedo: np.ndarray, light: float) -> None:
         start = draws.uniform(0, 1, 2)
         angle = main + 0.5 * draws.uniform(-1, 1)
         length = draws.log_uniform(0.02, 0.11)
-        end = start + length * np.array([np.cos(angle), np.sin(angle)])
+        end = start + length * unit(angle)
         path = wander(draws, start, end, 3, 0.25, 0.8)
         width = draws.log_uniform(0.006, 0.022) * np.sin(np.linspace(0.35, 2.8, 9))
         cover = chain(size, path, width, draws.uniform(0.2, 0.8))
@@ -113,12 +110,9 @@ def pebbles(draws: Draws, albedo: np.ndarray, light: float) -> None:
     center = draws.uniform(0, 1, (count, 2))
     width = draws.log_uniform(0.012, 0.07, count)
     lean = draws.uniform(-0.5, 0.5, (count, 2)) * width[:, None]
-    toward = np.array([np.cos(light), np.sin(light)])
     ends = (center - lean, center + lean)
-    shadow = stroke(
-        size, *(e - 0.3 * width[:, None] * toward for e in ends), width, width,
-        np.full(count, 0.5),
-    )  # fmt: skip
+    away = (end - 0.3 * width[:, None] * unit(light) for end in ends)
+    shadow = stroke(size, *away, width, width, np.full(count, 0.5))
     cover = stroke(size, *ends, width, width * 0.7, np.ones(count))
     _blend(albedo, shadow, albedo * 0.55)
     color = draws.uniform(0.1, 0.95) * draws.uniform(0.95, 1.03, 3)
@@ -152,10 +146,9 @@ def hollow(draws: Draws, albedo: np.ndarray, light: float) -> None:
 def border(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """The slab ends: gravel, soil, timber or a gap beyond a ragged edge."""
     size = len(albedo)
-    x, y = grid(size)
     angle, offset = draws.uniform(0, 2 * np.pi), draws.uniform(-0.4, 0.5)
     ragged = draws.log_uniform(0.002, 0.03) * field(draws, size, 1, 20, 1.2)
-    side = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) - offset + ragged
+    side = beyond(size, angle, offset) + ragged
     cover = np.clip(side * size * 0.7 + 0.5, 0, 1)
     kind = draws.integer(4) % 3  # gravel twice as often
     if kind == 0:
@@ -169,11 +162,11 @@ def border(draws: Draws, albedo: np.ndarray, light: float) -> None:
     else:
         value = draws.uniform(0.1, 0.7) * (1 + 0.15 * field(draws, size, 4, 60, 0.8))
     tint = 1 + draws.random() * np.array([0.06, 0, -0.12])
-    beyond = np.clip(value, 0.02, 1)[..., None] * tint
+    ground = np.clip(value, 0.02, 1)[..., None] * tint
     shade = np.clip(side / draws.log_uniform(0.02, 0.15), 0, 1) ** 0.5
     if draws.chance(0.7):
-        beyond = beyond * (0.3 + 0.7 * shade)[..., None]
-    _blend(albedo, cover, beyond)
+        ground = ground * (0.3 + 0.7 * shade)[..., None]
+    _blend(albedo, cover, ground)
 
 
 def ridge(draws: Draws, albedo: np.ndarray, light: float) -> None:
@@ -181,7 +174,7 @@ def ridge(draws: Draws, albedo: np.ndarray, light: float) -> None:
     size = len(albedo)
     path = wander(draws, *_across(draws), 5, draws.uniform(0, 0.1), 1.6)
     width = draws.log_uniform(0.03, 0.12)
-    toward = width / 2 * np.array([np.cos(light), np.sin(light)])
+    toward = width / 2 * unit(light)
     amount = draws.uniform(0.02, 0.14)
     for shift, sign in ((toward, 1), (-toward, -draws.random())):
         soft = sum(chain(size, path + shift, width * k) for k in (1.0, 0.65, 0.35)) / 3
@@ -195,11 +188,11 @@ def grass(draws: Draws, albedo: np.ndarray, light: float) -> None:
     for _ in range(1 + draws.integer(7)):
         start = root + draws.uniform(-0.15, 0.15, 2)
         angle, length = draws.uniform(0, 2 * np.pi), draws.uniform(0.15, 0.7)
-        end = start + length * np.array([np.cos(angle), np.sin(angle)])
+        end = start + length * unit(angle)
         path = wander(draws, start, end, 4, draws.uniform(0, 0.25), 2.0)
         width = max(draws.log_uniform(0.01, 0.035), 0.9 / size)
         widths = width * np.linspace(1, 0.15, 17)
-        away = 0.5 * width * np.array([np.cos(light), np.sin(light)])
+        away = 0.5 * width * unit(light)
         _blend(albedo, 0.6 * chain(size, path - away, widths), albedo * 0.5)
         green = np.array([0.35, 0.45, 0.18])
         straw = np.array([0.62, 0.52, 0.30])
@@ -210,10 +203,8 @@ def grass(draws: Draws, albedo: np.ndarray, light: float) -> None:
 def paint(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """The edge of a painted band, worn: white, yellow or gray."""
     size = len(albedo)
-    x, y = grid(size)
     angle, offset = draws.uniform(0, 2 * np.pi), draws.uniform(-0.3, 0.3)
-    side = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) - offset
-    cover = np.clip(side * size * 0.6, 0, 1)
+    cover = np.clip(beyond(size, angle, offset) * size * 0.6, 0, 1)
     _, tone = cells(draws, size, 18)
     wear = np.clip(3 * (tone - draws.uniform(0, 0.5)) + 0.5, 0, 1)
     colors = ((0.88, 0.88, 0.86), (0.85, 0.68, 0.2), (0.5, 0.5, 0.5))
@@ -229,24 +220,19 @@ def leaf_shadows(draws: Draws, size: int) -> np.ndarray:
     return 1 - draws.uniform(0.15, 0.55) * shade
 
 
+Names = Collection[str]
 Clutter = Callable[[Draws, np.ndarray, float], None]
 # How often each kind lies on each surface; a picture may hold several.
 COMMON: dict[Clutter, float] = {stain: 0.25, scratch: 0.2, pebbles: 0.15}
 KINDS: dict[str, dict[Clutter, float]] = {
     "deck": COMMON
-    | {
-        gouge: 0.5,
-        hollow: 0.5,
-        border: 0.1,
-        ridge: 0.3,
-        joint: 0.12,
-        cable: 0.04,
-        grass: 0.05,
-    },
+    | {gouge: 0.5, hollow: 0.5, border: 0.1, ridge: 0.3, joint: 0.12}
+    | {cable: 0.04, grass: 0.05},
     "pavement": COMMON
     | {joint: 0.12, paint: 0.15, grass: 0.15, ridge: 0.1, gouge: 0.1},
     "wall": COMMON
-    | {cable: 0.12, joint: 0.1, hollow: 0.2, border: 0.04, ridge: 0.1, gouge: 0.25},
+    | {cable: 0.12, joint: 0.1, hollow: 0.2, border: 0.04, ridge: 0.1}
+    | {gouge: 0.25},
 }
 
 
@@ -256,20 +242,12 @@ def names() -> list[str]:
 
 
 def litter(
-    draws: Draws,
-    surface: str,
-    albedo: np.ndarray,
-    light: float,
-    without: Collection[str] = (),
+    draws: Draws, surface: str, albedo: np.ndarray, light: float, without: Names = ()
 ) -> None:
-    """Put on a surface what happens to lie on it.
+    """Put on a "deck", "pavement" or "wall" what happens to lie on it.
 
-    Args:
-        draws: source of randomness.
-        surface: ``"deck"``, ``"pavement"`` or ``"wall"``.
-        albedo: float64 [size, size, 3], changed in place.
-        light: direction of the light in radians.
-        without: kinds to leave out; the others stay as they are.
+    Changes ``albedo``, float64 [size, size, 3]; ``light`` is a direction in radians.
+    Without some kinds, the others stay as they are.
     """
     for kind, probability in KINDS[surface].items():
         own = draws.split()

@@ -5,13 +5,12 @@ NumPy only. Widths are full widths as fractions of the picture's side.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from course_lib.synthetic.draws import Draws
-from course_lib.synthetic.strokes import chain, wander, waver
+from course_lib.synthetic.strokes import chain, unit, wander, waver
 
 __all__ = ["Crack", "crack"]
 
@@ -31,29 +30,22 @@ FAINT = Visibility(width=0.9, tip=0.75, margin=0.12, fading=0.9)
 CLEAR = Visibility(width=2.6, tip=1.8, margin=0.25, fading=0.3)
 
 
-@dataclass
-class Crack:
-    """A crack as maps over the picture.
+class Crack(NamedTuple):
+    """A crack as it covers the picture."""
 
-    Attributes:
-        cover: [size, size] in 0 ... 1, how much of a pixel the crack takes.
-        width: full width of the main branch, a fraction of the side.
-    """
-
-    cover: np.ndarray
-    width: float
+    cover: np.ndarray  # [size, size] in 0 ... 1, the share of each pixel
+    width: float  # full width of the main branch, a fraction of the side
 
 
 def _ends(draws: Draws, within: bool, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """Two ends such that a good part of the line between them is in the picture."""
     anchor = draws.uniform(margin, 1 - margin, 2)
     angle = draws.uniform(0, 2 * np.pi)
-    direction = np.array([np.cos(angle), np.sin(angle)])
     # Most cracks are longer than the picture; some begin or end inside it.
     forward, back = draws.uniform(0.03, 0.38, 2) + margin
     forward = forward if draws.chance(0.3) and within else 1.5
     back = back if draws.chance(0.12) and within else 1.5
-    return anchor - back * direction, anchor + forward * direction
+    return anchor - back * unit(angle), anchor + forward * unit(angle)
 
 
 def _seen(path: np.ndarray) -> np.ndarray:
@@ -72,23 +64,15 @@ def _strength(draws: Draws, path: np.ndarray, fading: float) -> np.ndarray:
 
 
 def crack(draws: Draws, size: int, wider: float = 1.0, clear: bool = False) -> Crack:
-    """Draw one crack with its branches.
+    """Draw one crack with its branches, ``wider`` times as wide as usual.
 
-    Args:
-        draws: source of randomness.
-        size: pixels per side.
-        wider: factor on the width; coarse surfaces hide fine cracks.
-        clear: at least 2.6 pixels wide, whole, and through the middle; else a crack
-            narrower than 0.9 pixels is drawn with that width, so that something of
-            it is there at every size.
+    A clear one is at least 2.6 pixels wide, whole, and through the middle; any other
+    at least 0.9 pixels, so that something of it is there at every size.
     """
     kind = CLEAR if clear else FAINT
     # Most are hairlines; the others gape, up to a sixth of the side.
-    if draws.chance(0.65):
-        width = draws.log_uniform(0.007, 0.018)
-    else:
-        width = draws.log_uniform(0.014, 0.16)
-    width *= wider
+    range_ = (0.007, 0.018) if draws.chance(0.65) else (0.014, 0.16)
+    width = wider * draws.log_uniform(*range_)
     thin = width < 0.04
     width = max(width, kind.width / size)
     start, end = _ends(draws, thin, kind.margin)
@@ -100,7 +84,18 @@ def crack(draws: Draws, size: int, wider: float = 1.0, clear: bool = False) -> C
             break
         path = (path + np.linspace(start, end, len(path))) / 2
     fading = draws.uniform(0, kind.fading) if draws.chance(0.6) and thin else 0.0
-    cover = _line(draws, size, path, width, fading, kind.tip)
+
+    def line(path: np.ndarray, width: float, taper: bool = False) -> np.ndarray:
+        widths = width * np.exp(draws.uniform(0.1, 0.55) * waver(draws, len(path), 16))
+        tip = np.linspace(1, 0, len(path))
+        # A crack ends in a point, but the point stays as dark as a hairline is.
+        widths *= np.clip((2.5 if taper else 10) * tip, 0.15, 1)
+        widths = np.maximum(widths, min(width, kind.tip / size))
+        strength = _strength(draws, path, fading)
+        strength *= np.clip(4 * tip, 0, 1) if taper else 1
+        return chain(size, path, widths, strength)
+
+    cover = line(path, width)
     branches = draws.integer(4) if draws.chance(0.5) else 0
     inside = np.flatnonzero(_seen(path))
     for _ in range(branches):
@@ -110,31 +105,8 @@ def crack(draws: Draws, size: int, wider: float = 1.0, clear: bool = False) -> C
         turn = draws.uniform(0.3, 1.3)
         angle += turn if draws.chance(0.5) else -turn
         length = draws.log_uniform(0.1, 0.9)
-        tip = path[at] + length * np.array([np.cos(angle), np.sin(angle)])
+        tip = path[at] + length * unit(angle)
         twig = wander(draws, path[at], tip, LEVELS - 1, bend, smooth)
         thinner = width * draws.uniform(0.35, 0.9)
-        cover = np.maximum(
-            cover, _line(draws, size, twig, thinner, fading, kind.tip, True)
-        )
+        cover = np.maximum(cover, line(twig, thinner, taper=True))
     return Crack(cover, width)
-
-
-def _line(
-    draws: Draws,
-    size: int,
-    path: np.ndarray,
-    width: float,
-    fading: float,
-    tip_width: float,
-    taper: bool = False,
-) -> np.ndarray:
-    count = len(path)
-    widths = width * np.exp(draws.uniform(0.1, 0.55) * waver(draws, count, 16))
-    tip = np.linspace(1, 0, count)
-    # A crack ends in a point, but the point stays as dark as a hairline is.
-    widths *= np.clip(2.5 * tip, 0.15, 1) if taper else np.clip(10 * tip, 0.15, 1)
-    widths = np.maximum(widths, min(width, tip_width / size))
-    strength = _strength(draws, path, fading)
-    if taper:
-        strength = strength * np.clip(4 * tip, 0, 1)
-    return chain(size, path, widths, strength)

@@ -36,11 +36,9 @@ def _draw(seed: int, split: int, size: int, clear: bool, index: int) -> np.ndarr
 class SyntheticCracks(Dataset):
     """Synthetic photos of decks, pavements and walls, cracked or not.
 
-    Items are ``(image, label)``: a PIL RGB image of ``size`` x ``size`` pixels,
-    or what ``transform`` makes of it, and an int, an index into ``classes``. A
-    larger size shows the same scenes in more detail (for the same ``clear``). Drawn
-    pictures are kept in memory (12 kB each at 64 px), so that the second epoch costs
-    nothing.
+    Items are ``(image, label)``: a PIL RGB image of ``size`` x ``size`` pixels, or what
+    ``transform`` makes of it, and an index into ``classes``. A larger size shows the
+    same scenes in more detail (for the same ``clear``). Drawn pictures stay in memory.
 
     Args:
         split: ``"train"``, ``"validation"`` or ``"test"``; no picture is in two.
@@ -85,6 +83,8 @@ class SyntheticCracks(Dataset):
         self.transform, self.seed = transform, int(seed)
         self.clear = size < SMALL if clear is None else bool(clear)
         self.labels = np.arange(count) % len(self.classes)
+        part = SPLITS.index(split)
+        self._draw = partial(_draw, self.seed, part, self.size, self.clear)
         self._drawn: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -96,7 +96,7 @@ class SyntheticCracks(Dataset):
             raise IndexError(f"index {index} is out of range for {self.count} pictures")
         index %= self.count
         if index not in self._drawn:
-            self._drawn[index] = self._drawer()(index)
+            self._drawn[index] = self._draw(index)
         image: Any = Image.fromarray(self._drawn[index])
         if self.transform is not None:
             image = self.transform(image)
@@ -106,11 +106,6 @@ class SyntheticCracks(Dataset):
         return (
             f"SyntheticCracks({self.split!r}, size={self.size}, "
             f"count={self.count}, seed={self.seed}, clear={self.clear})"
-        )
-
-    def _drawer(self) -> Callable[[int], np.ndarray]:
-        return partial(
-            _draw, self.seed, SPLITS.index(self.split), self.size, self.clear
         )
 
     def arrays(self, workers: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -125,9 +120,9 @@ class SyntheticCracks(Dataset):
         missing = [i for i in range(self.count) if i not in self._drawn]
         if workers and missing:
             with ProcessPoolExecutor(workers) as pool:
-                drawn = pool.map(self._drawer(), missing, chunksize=32)
+                drawn = pool.map(self._draw, missing, chunksize=32)
                 self._drawn.update(zip(missing, drawn))
         else:
-            self._drawn.update(zip(missing, map(self._drawer(), missing)))
+            self._drawn.update(zip(missing, map(self._draw, missing)))
         stack = np.stack([self._drawn[i] for i in range(self.count)])
         return stack, self.labels.copy()

@@ -15,11 +15,7 @@ Shape = int | tuple[int, ...] | None
 
 
 class Draws:
-    """A stream of random numbers that depends on nothing but its key.
-
-    Args:
-        *key: integers from 0 to 2**32 - 1, for example seed, split and index.
-    """
+    """A stream of random numbers that depends on its key alone, integers < 2**32."""
 
     def __init__(self, *key: int) -> None:
         self.words = np.random.PCG64(np.random.SeedSequence(key))

@@ -6,18 +6,20 @@ drawn, so the crack of a picture is the same at every size.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from functools import lru_cache
+from collections.abc import Iterator
 
 import numpy as np
 
 from course_lib.data.classes import SURFACES
-from course_lib.synthetic.clutter import leaf_shadows, litter, names
+from course_lib.synthetic.clutter import Names, leaf_shadows, litter, names
 from course_lib.synthetic.cracks import crack
 from course_lib.synthetic.draws import Draws
-from course_lib.synthetic.textures import TEXTURES, field, grid
+from course_lib.synthetic.strokes import unit
+from course_lib.synthetic.textures import TEXTURES, beyond, field
 
 __all__ = ["picture", "stages"]
+
+Key = tuple[int, ...]
 
 # In clear pictures cracks swallow more light, so that no clutter is as dark.
 DEEPER = 4.0
@@ -26,42 +28,22 @@ COARSE = {"deck": 1.0, "pavement": 1.8, "wall": 1.25}
 
 
 def picture(
-    key: tuple[int, ...],
-    label: int,
-    size: int,
-    clear: bool = False,
-    without: Collection[str] = (),
+    key: Key, label: int, size: int, clear: bool = False, without: Names = ()
 ) -> np.ndarray:
-    """Draw one picture.
-
-    Args:
-        key: integers that name the picture; the same key, label and size give
-            the same picture everywhere, up to two gray levels.
-        label: 0 to 5, an index into ``CRACK_CLASSES``.
-        size: pixels per side, at least 16.
-        clear: a camera that sees no hairline, see :func:`stages`.
-        without: what to leave out, see :func:`stages`.
-
-    Returns:
-        uint8 [size, size, 3], RGB.
-    """
+    """The finished picture of :func:`stages`, RGB, uint8 [size, size, 3]."""
     *_, (_, last) = stages(key, label, size, clear, without)
     return last
 
 
 def stages(
-    key: tuple[int, ...],
-    label: int,
-    size: int,
-    clear: bool = False,
-    without: Collection[str] = (),
+    key: Key, label: int, size: int, clear: bool = False, without: Names = ()
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Draw one picture and show it after every step, for looking.
+    """Draw one picture, step by step.
 
     Args:
-        key: as for :func:`picture`.
-        label: as for :func:`picture`.
-        size: as for :func:`picture`.
+        key: integers that name the picture.
+        label: 0 to 5, an index into ``CRACK_CLASSES``.
+        size: pixels per side, at least 16.
         clear: what can be told apart in few pixels: cracks two pixels wide and
             more, deep, seldom broken off, and through the middle; walls of brick
             or of plaster in a strong color, which no concrete has.
@@ -70,9 +52,8 @@ def stages(
             differ by what was left out and by nothing else.
 
     Yields:
-        ``(name, image)`` five times: ``"surface"``, ``"crack"``, ``"clutter"`` and
-        ``"light"``, float64 [size, size, 3] of about 0 ... 1, and ``"camera"``,
-        the finished picture as uint8.
+        ``(name, image)``: ``"surface"``, ``"crack"``, ``"clutter"`` and ``"light"``,
+        float64 [size, size, 3] of about 0 ... 1, and ``"camera"``, as uint8.
 
     Raises:
         ValueError: if ``without`` names something that is never drawn.
@@ -83,8 +64,7 @@ def stages(
     surface, cracked = SURFACES[label // 2], label % 2 == 1
     draws = Draws(*key, label)
     light = draws.uniform(0, 2 * np.pi)
-    painted = clear and surface == "wall"
-    texture = TEXTURES["painted wall" if painted else surface]
+    texture = TEXTURES["painted wall" if clear and surface == "wall" else surface]
     albedo, slope = texture(draws.split(), size, light)
 
     def lit() -> np.ndarray:
@@ -123,7 +103,7 @@ def _open(
     dark = draws.uniform(0.16 + 0.35 * wide, deepest)
     dark = 1 - (1 - dark) ** (wider * DEEPER if clear else wider)
     tint = 1 + draws.uniform(-0.06, 0.06, 3)
-    toward = np.array([np.cos(light), np.sin(light)])
+    toward = unit(light)
     rubble = field(draws.split(), size, 3, 60, 0.6)
     inside = (1 - dark) * (1 + 0.25 * wide * rubble)
     # In a gaping crack light reaches the bank that faces it.
@@ -142,9 +122,7 @@ def _open(
 
 def _illuminate(draws: Draws, image: np.ndarray) -> np.ndarray:
     size = len(image)
-    x, y = grid(size)
-    angle = draws.uniform(0, 2 * np.pi)
-    ramp = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)
+    ramp = beyond(size, draws.uniform(0, 2 * np.pi), 0)
     falloff = draws.uniform(0, 0.3) if draws.chance(0.5) else draws.uniform(0, 0.08)
     lamp = 1 + falloff * ramp
     if draws.chance(0.3):
@@ -154,7 +132,7 @@ def _illuminate(draws: Draws, image: np.ndarray) -> np.ndarray:
         lamp *= leaf_shadows(own, size)
     if draws.chance(0.06):  # the edge of a building's shadow
         turn, offset = draws.uniform(0, 2 * np.pi), draws.uniform(-0.4, 0.4)
-        side = (x - 0.5) * np.cos(turn) + (y - 0.5) * np.sin(turn) - offset
+        side = beyond(size, turn, offset)
         soft = draws.log_uniform(0.02, 0.3)
         lamp *= 1 - draws.uniform(0.2, 0.6) * np.clip(side / soft + 0.5, 0, 1)
     return image * lamp[..., None]
@@ -222,25 +200,16 @@ TO_YCC = np.array(
 TO_RGB = np.linalg.inv(TO_YCC)
 
 
-@lru_cache(maxsize=1)
-def _cosines() -> np.ndarray:
-    k, n = np.mgrid[0:8, 0:8]
-    basis = np.cos(np.pi * (2 * n + 1) * k / 16) / 2
-    basis[0] /= np.sqrt(2)
-    return basis
+WAVE, PLACE = np.mgrid[0:8, 0:8]
+COSINES = np.cos(np.pi * (2 * PLACE + 1) * WAVE / 16) / 2
+COSINES[0] /= np.sqrt(2)
 
 
 def jpeg(levels: np.ndarray, quality: float) -> np.ndarray:
     """What JPEG does to a picture: rounding the cosine waves of each 8x8 block.
 
-    Own arithmetic in float64, because libjpeg's result differs between builds.
-
-    Args:
-        levels: float64 [size, size, 3], RGB in 0 ... 255.
-        quality: 1 ... 100 as in libjpeg.
-
-    Returns:
-        float64, the same shape.
+    RGB in 0 ... 255, float64 [size, size, 3], in and out; ``quality`` as in libjpeg, 1
+    to 100. Own arithmetic, because libjpeg's result differs between builds.
     """
     size = len(levels)
     pad = -size % 8
@@ -249,11 +218,10 @@ def jpeg(levels: np.ndarray, quality: float) -> np.ndarray:
     scale = 50 / quality if quality < 50 else 2 - quality / 50
     steps = np.stack([LUMA, CHROMA, CHROMA], -1) * scale
     steps = np.maximum(np.floor(steps + 0.5), 1)[None, :, None]
-    basis = _cosines()
     ycc = (padded @ TO_YCC.T).reshape(blocks, 8, blocks, 8, 3)
-    waves = np.einsum("ky,aybxc,lx->akblc", basis, ycc, basis, optimize=True)
+    waves = np.einsum("ky,aybxc,lx->akblc", COSINES, ycc, COSINES, optimize=True)
     # The small shift settles ties, which flat saturated blocks would cause.
     waves = np.floor(waves / steps + 0.5 + 1e-6) * steps
-    ycc = np.einsum("ky,akblc,lx->aybxc", basis, waves, basis, optimize=True)
+    ycc = np.einsum("ky,akblc,lx->aybxc", COSINES, waves, COSINES, optimize=True)
     rgb = ycc.reshape(padded.shape) @ TO_RGB.T + 128
     return rgb[:size, :size]

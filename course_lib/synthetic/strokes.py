@@ -10,7 +10,12 @@ import numpy as np
 
 from course_lib.synthetic.draws import Draws
 
-__all__ = ["chain", "stroke", "wander", "waver"]
+__all__ = ["chain", "stroke", "unit", "wander", "waver"]
+
+
+def unit(angle: float) -> np.ndarray:
+    """The direction of an angle in radians, x and y."""
+    return np.array([np.cos(angle), np.sin(angle)])
 
 
 def stroke(
@@ -21,20 +26,11 @@ def stroke(
     end_width: np.ndarray,
     strength: np.ndarray,
 ) -> np.ndarray:
-    """How much of each pixel is covered by M straight strokes with round ends.
+    """Coverage of each pixel by M straight strokes with round ends, [size, size].
 
-    A stroke thinner than a pixel covers it in part, as a lens would see it.
-
-    Args:
-        size: pixels per side.
-        start: [M, 2] x and y of the first ends.
-        end: [M, 2] of the other ends.
-        start_width: [M] full widths at the start.
-        end_width: [M] full widths at the end.
-        strength: [M] in 0 ... 1, the coverage of a fully covered pixel.
-
-    Returns:
-        float64 [size, size] in 0 ... 1; where strokes overlap, the larger value.
+    From ``start`` to ``end``, [M, 2], with full widths [M]; ``strength`` [M] is the
+    coverage of a fully covered pixel. A stroke thinner than a pixel covers it in part,
+    as a lens would see it. Where strokes overlap, the larger value counts.
     """
     start, end = start * size - 0.5, end * size - 0.5
     along = end - start
@@ -76,13 +72,9 @@ def chain(
     width: np.ndarray | float,
     strength: np.ndarray | float = 1.0,
 ) -> np.ndarray:
-    """One line through the points of a path, coverage [size, size].
+    """Coverage [size, size] by one line through the points of a path, [P, 2].
 
-    Args:
-        size: pixels per side.
-        path: [P, 2] points.
-        width: full width at each point, [P] or one number.
-        strength: coverage at each point, [P] or one number.
+    Width and strength are one number, or one for each point.
     """
     width = np.broadcast_to(width, len(path))
     strength = np.broadcast_to(strength, len(path))
@@ -99,20 +91,10 @@ def wander(
 ) -> np.ndarray:
     """A jagged path from start to end by midpoint displacement.
 
-    Every level halves the steps and displaces the new points sideways by a
-    random amount (Fournier, Fussell and Carpenter 1982).
-
-    Args:
-        draws: source of randomness.
-        start: x and y.
-        end: x and y.
-        levels: the path has 2**levels + 1 points.
-        bend: size of the first displacement as a fraction of the length.
-        smooth: each level displaces 2**-smooth times as far; 1 is a soft
-            curve, 0.5 jagged.
-
-    Returns:
-        float64 [2**levels + 1, 2].
+    Each of the levels halves the steps and displaces the new points sideways by a
+    random amount (Fournier, Fussell and Carpenter 1982): first up to ``bend`` of the
+    length, then 2**-smooth times as far at each level (1: a soft curve, 0.5: jagged).
+    Returns the points, float64 [2**levels + 1, 2].
     """
     step = np.asarray(end) - np.asarray(start)
     across = np.array([-step[1], step[0]])

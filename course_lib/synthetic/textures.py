@@ -1,10 +1,9 @@
 """The surfaces of the synthetic cracks: asphalt, plaster, brick, deck concrete.
 
-Each surface is a function of a stream of draws and a size in pixels that
-returns ``(albedo, slope)``: the color of the matter, float64 [size, size, 3] in
-0 ... 1, and how its relief brightens or darkens it in slanting light, float64
-[size, size], a relative change. Lengths are fractions of the picture's side, so
-that a larger size shows the same scene in more detail. NumPy only, no torch.
+Each surface is a function of a stream of draws, a size in pixels and the direction of
+the light that returns ``(albedo, slope)``: the color of the matter, float64 [size,
+size, 3] in 0 ... 1, and the relative change in brightness by its relief, [size, size].
+Lengths are fractions of the picture's side. NumPy only.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from functools import lru_cache, partial
 import numpy as np
 
 from course_lib.synthetic.draws import Draws
-from course_lib.synthetic.strokes import stroke
+from course_lib.synthetic.strokes import stroke, unit
 
-__all__ = ["TEXTURES", "cells", "field", "grid"]
+__all__ = ["TEXTURES", "beyond", "cells", "field", "grid"]
 
 
 @lru_cache(maxsize=8)
@@ -25,6 +24,12 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates x and y of the pixel centers, each [size, size] in 0 ... 1."""
     y, x = (np.mgrid[0:size, 0:size] + 0.5) / size
     return x, y
+
+
+def beyond(size: int, angle: float, offset: float) -> np.ndarray:
+    """How far each pixel is beyond a line at ``offset`` from the middle."""
+    x, y = grid(size)
+    return (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) - offset
 
 
 @lru_cache(maxsize=8)
@@ -43,19 +48,11 @@ def field(
     stretch: float = 1.0,
     angle: float = 0.0,
 ) -> np.ndarray:
-    """Random relief: noise whose amplitude falls with frequency like f**-slope.
+    """Noise [size, size] of mean 0 and deviation 1, falling with frequency f.
 
-    Args:
-        draws: source of randomness.
-        size: pixels per side.
-        low: frequencies below this are faded out, in waves per picture.
-        high: frequencies above this are faded out.
-        slope: 0 is white, 1 cloudy, 2 smooth.
-        stretch: how much longer the grain is along ``angle`` than across.
-        angle: direction of the grain in radians.
-
-    Returns:
-        float64 [size, size] with mean 0 and standard deviation 1.
+    The amplitude falls like f**-slope (0: white, 1: cloudy, 2: smooth); fewer than
+    ``low`` and more than ``high`` waves per picture are faded out. The grain is
+    ``stretch`` times as long along ``angle`` (radians) as across.
     """
     fx, fy = _frequencies(size)
     cos, sin = np.cos(angle), np.sin(angle)
@@ -80,18 +77,9 @@ def _white(draws: Draws, size: int) -> np.ndarray:
     return noise
 
 
-def relief(
-    draws: Draws,
-    size: int,
-    light: float,
-    low: float,
-    high: float,
-    slope: float,
-    stretch: float = 1.0,
-    angle: float = 0.0,
-) -> np.ndarray:
-    """How a rough surface brightens toward the light and darkens away from it."""
-    height = field(draws, size, low, high, slope, stretch, angle)
+def relief(draws: Draws, size: int, light: float, *waves: float) -> np.ndarray:
+    """How a rough surface brightens toward the light; ``waves`` as in :func:`field`."""
+    height = field(draws, size, *waves)
     dy, dx = np.gradient(height)
     tilt = np.cos(light) * dx + np.sin(light) * dy
     tilt /= tilt.std() + 1e-12
@@ -101,16 +89,14 @@ def relief(
 def cells(draws: Draws, size: int, count: int) -> tuple[np.ndarray, ...]:
     """Voronoi cells around one jittered point in each square of a lattice.
 
-    Returns:
-        ``(edge, tone)``, each [size, size]: the distance to the cell's edge in
-        cell widths, and a random number in 0 ... 1 that is constant in a cell.
+    Returns the distance to the cell's edge in cell widths and a random number in
+    0 ... 1 that is constant in a cell, both [size, size].
     """
     x, y = grid(size)
     jitter = draws.uniform(0.08, 0.92, (2, count + 2, count + 2))
     tones = draws.random((count + 2, count + 2))
     column, row = (x * count).astype(int) + 1, (y * count).astype(int) + 1
-    first = np.full((size, size), 9.0)
-    second = np.full((size, size), 9.0)
+    first = second = np.full((size, size), 9.0)
     tone = np.zeros((size, size))
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
@@ -129,12 +115,10 @@ def pits(
     draws: Draws, size: int, count: int, grain: float, longest: float
 ) -> np.ndarray:
     """Pores and short gouges: dark specks, longer along the grain, [size, size]."""
-    if count == 0:
-        return np.zeros((size, size))
     center = draws.uniform(-0.03, 1.03, (count, 2))
     length = draws.log_uniform(0.004, longest, count)
     angle = grain + 0.35 * draws.normal(count)
-    half = length[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1) / 2
+    half = length[:, None] * unit(angle).T / 2
     width = draws.log_uniform(0.003, 0.012, count)
     depth = draws.uniform(0.1, 1, count) ** 2
     return stroke(size, center - half, center + half, width, width * 0.6, depth)
@@ -154,16 +138,9 @@ def _deck(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray
         tone += draws.uniform(0.02, 0.12) * shown
     albedo = base * (1 + tone[..., None])
     rough = draws.log_uniform(0.012, 0.075)
-    slope = rough * relief(
-        draws,
-        size,
-        light,
-        2,
-        draws.log_uniform(22, 90),
-        draws.uniform(1.2, 1.9),
-        draws.log_uniform(1, 3),
-        grain,
-    )
+    high, fall = draws.log_uniform(22, 90), draws.uniform(1.2, 1.9)
+    longer = draws.log_uniform(1, 3)
+    slope = rough * relief(draws, size, light, 2, high, fall, longer, grain)
     if draws.chance(0.7):  # rough and smooth areas side by side
         patches = field(draws, size, 0.8, 5, 1)
         slope *= np.clip(0.9 + 0.5 * patches, 0.3, 2.2)
@@ -171,11 +148,9 @@ def _deck(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray
         broom = field(draws, size, 5, 60, 0.6, draws.uniform(10, 60), grain)
         slope += draws.uniform(0.01, 0.04) * broom
     count = int(draws.log_uniform(8, 220))
-    albedo *= (
-        1
-        - draws.uniform(0.1, 0.45)
-        * (pits(draws, size, count, grain, draws.log_uniform(0.01, 0.1))[..., None])
-    )
+    depth = draws.uniform(0.1, 0.45)
+    pores = pits(draws, size, count, grain, draws.log_uniform(0.01, 0.1))
+    albedo *= 1 - depth * pores[..., None]
     return albedo, slope
 
 
@@ -230,9 +205,9 @@ def _plaster(
     cloud = field(draws, size, 0.7, 5, 1.6)
     fine = field(draws, size, 16, 140, 0.2)
     tone = draws.uniform(0.005, 0.05) * cloud + draws.uniform(0.004, 0.02) * fine
-    slope = draws.log_uniform(0.008, 0.05) * relief(
-        draws, size, light, 12, draws.uniform(40, 160), draws.uniform(0.6, 1.2)
-    )
+    rough = draws.log_uniform(0.008, 0.05)
+    high, fall = draws.uniform(40, 160), draws.uniform(0.6, 1.2)
+    slope = rough * relief(draws, size, light, 12, high, fall)
     if draws.chance(0.5):  # trowel strokes: arcs around a far center
         x, y = grid(size)
         center = draws.uniform(-1.5, 2.5, 2)
@@ -254,10 +229,11 @@ def _brick(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarra
     u = (x - turn * y + draws.random() + warp) / width + 0.5 * (row % 2)
     column = np.floor(u)
     joint = draws.uniform(0.02, 0.045) / 2
-    inner = np.minimum(
-        np.minimum(v - row, 1 - v + row) * height,
-        np.minimum(u - column, 1 - u + column) * width,
+    flat, upright = (
+        np.minimum(v - row, 1 - v + row),
+        np.minimum(u - column, 1 - u + column),
     )
+    inner = np.minimum(flat * height, upright * width)
     soft = 0.5 * joint + 0.5 / size
     brick = np.clip((inner - joint) / soft + 0.5, 0, 1)
     tones = draws.random(64)
