@@ -2,6 +2,13 @@
 
 import os
 
+from course_book.home import use_writable_folders
+
+# What a cell prints must not depend on the user's home or warning filters; the kernels
+# of the notebooks get these settings from this process.
+use_writable_folders()
+os.environ.pop("PYTHONWARNINGS", None)
+
 # Each xdist worker, and each kernel it starts, takes its share of the cores;
 # else two workers would run two threads per core and wait for each other.
 workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from course_book.home import use_writable_folders
+
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["glue", "setup"]
+
+use_writable_folders()  # now: the figures import Matplotlib
 
 
 def setup(seed: int = 0) -> torch.device:
@@ -23,7 +27,7 @@ def setup(seed: int = 0) -> torch.device:
         seed: any integer from 0 to 2**32 - 1.
 
     Returns:
-        ``cuda`` where a GPU is at hand, else ``cpu``.
+        ``cuda``, ``mps`` or ``cpu``, the first of them that is there.
 
     Raises:
         ValueError: if ``seed`` is out of NumPy's range.
@@ -34,6 +38,7 @@ def setup(seed: int = 0) -> torch.device:
     import torch
 
     from course_book import figures
+    from course_lib.training import pick_device
 
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must lie in 0 ... 2**32 - 1, got {seed}")
@@ -45,7 +50,7 @@ def setup(seed: int = 0) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     torch.set_printoptions(precision=4, sci_mode=False)
     figures.use_style()
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return pick_device()
 
 
 def glue(key: str, value: object) -> None:

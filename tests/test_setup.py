@@ -1,5 +1,6 @@
 """course_book.setup and glue, and what importing the package costs."""
 
+import os
 import random
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import yaml
 
 import course_book
 import course_lib
+from course_lib.training import pick_device
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,7 +40,7 @@ def test_the_same_seed_repeats_every_generator():
 def test_setup_returns_a_device_that_is_there():
     device = course_book.setup()
     assert torch.ones(2, device=device).sum().item() == 2
-    assert device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert device == pick_device("auto")
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
@@ -64,6 +66,26 @@ def test_glue_stores_what_myst_nb_stores(monkeypatch):
     ours, theirs = published
     assert ours == theirs
     assert ours[1]["scrapbook"]["name"] == "params"
+
+
+def test_notebooks_run_clean_where_the_home_cannot_be_written_to(tmp_path):
+    closed = (
+        "/proc/nothing" if sys.platform == "linux" else str(tmp_path / "file" / "x")
+    )
+    (tmp_path / "file").touch()
+    names = ("HOME", "MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR")
+    hostile = dict.fromkeys(names, closed) | {"PYTHONWARNINGS": "default"}
+    hostile["TMPDIR"] = str(tmp_path)  # a new cache of fonts, which takes its time
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "--nbval", "chapters/refresher.ipynb"],
+        cwd=ROOT,
+        env=os.environ | hostile,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_citation_and_the_changes_are_of_this_version():
