@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
@@ -40,7 +41,7 @@ def tiny():
         cells.append(cell(stub + "    ### END SOLUTION", name, solution=True))
         check = (
             "from course_book.exercises.runner import Learner, check, judge\n\n"
-            '@check("as it should be", seconds=0.5)\n'
+            '@check("as it should be")\n'
             "def verify(learner):\n"
             f"    judge(learner, [(1,), (5,)], {oracle}, [], 'think')\n\n\n"
             f"verify({name})"
@@ -105,6 +106,116 @@ while True:
         pass
 """
 EXIT = "import os\n\n\ndef double(n):\n    os._exit(1)"
+POLITE = "def double(n):\n    exit()"
+# Takes all memory, keeps it, and hides that from its check.
+HOARD = """
+kept = []
+
+
+def double(n):
+    try:
+        while True:
+            kept.append(bytearray(1 << 24))
+    except MemoryError:
+        return 0
+"""
+# The kernel ends a while after the right answer came.
+LATER = """
+import os
+import threading
+
+
+def double(n):
+    threading.Timer(0.3, os._exit, [1]).start()
+    return 2 * n
+"""
+# Writes what it would like to get, and ends the process that started it.
+FORGER = """
+import json
+import os
+import signal
+from pathlib import Path
+
+
+def double(n):
+    marks = json.dumps({f"tiny-{name}-check": 1e9 for name in ("double", "square")})
+    for folder in (Path.cwd(), *Path.cwd().parents[:3]):
+        try:
+            (folder / "result.json").write_text(marks)
+        except OSError:
+            pass
+    parent = os.getppid()
+    for number in range(64):
+        try:
+            with open(f"/proc/{parent}/fd/{number}", "w") as file:
+                file.write(marks)
+        except OSError:
+            pass
+    os.kill(parent, signal.SIGKILL)
+"""
+# What other programs log or print to the terminal is no error.
+LOUD = """
+import logging
+import os
+import sys
+import warnings
+
+logging.warning("right all the same")
+warnings.warn("deprecated")
+
+
+def double(n):
+    logging.warning("careful")
+    os.write(2, b"written by C")
+    print("noise", file=sys.stderr)
+    return 2 * n
+"""
+SCRIPT = "<script>document.title = 'owned'</script>"
+ACTIVE = f"""
+from IPython.display import HTML, SVG, Javascript, Markdown, display
+
+
+class Rich:
+    def _repr_mimebundle_(self, **kwargs):
+        text = {SCRIPT!r}
+        kinds = ("text/html", "image/svg+xml", "text/markdown", "text/latex",
+                 "application/javascript", "application/vnd.owned")
+        return {{kind: text for kind in kinds}} | {{"image/png": '" onerror="owned'}}
+
+
+display(HTML({SCRIPT!r}), Javascript("document.title = 'owned'"), Rich())
+display(SVG("<svg xmlns='http://www.w3.org/2000/svg' onload='owned()'/>"))
+display(HTML("<iframe srcdoc='owned'></iframe><img src=x onerror=owned()>"))
+display(HTML("<a href='javascript:owned()'>owned</a><meta http-equiv=refresh>"))
+print({SCRIPT!r})
+raise ValueError({SCRIPT!r})
+"""
+
+
+def active():
+    notebook = with_first(ACTIVE)
+    notebook.cells[0].source = f"{SCRIPT} [a](javascript:owned()) ![](x.png)"
+    notebook.metadata.title = SCRIPT
+    return notebook
+
+
+def foreign():
+    """As another kernel's notebook: no display name, cells without outputs."""
+    raw = json.loads(nbformat.writes(solved()))
+    raw["metadata"] = {"kernelspec": {"name": "conda-env-dl-py", "language": "R"}}
+    for cell in raw["cells"]:
+        cell.pop("outputs", None)
+        cell.pop("execution_count", None)
+    return json.dumps(raw)
+
+
+def copied():
+    """Cells twice, their ids and grade_ids too: the last ones count."""
+    raw = json.loads(nbformat.writes(solved()))
+    raw["cells"] = json.loads(nbformat.writes(tiny()))["cells"] + raw["cells"]
+    return json.dumps(raw)
+
+
 # What comes in, and the points for each of the three exercises.
 CLASS = {
     "ada": (solved, (1, 2, 3)),
@@ -117,6 +228,15 @@ CLASS = {
     "hal": (lambda: solved(double=EXIT), (0, 2, 3)),
     "ivy": (lambda: solved(negate=STUBBORN), (1, 2, 0)),
     "jan": (lambda: "{ not a notebook", None),
+    "kim": (foreign, (1, 2, 3)),
+    "leo": (lambda: solved(double=POLITE), (0, 2, 3)),
+    "mia": (lambda: solved(double=HOARD), (0, 2, 3)),
+    "ned": (lambda: solved(double=LATER), (1, 2, 3)),
+    "ola": (lambda: solved(double=FORGER), (0, 2, 3)),
+    "pat": (lambda: solved(double=LOUD), (1, 2, 3)),
+    "quy": (active, (1, 2, 3)),
+    "rex": (copied, (1, 2, 3)),
+    "sam": (lambda: "\ufeff" + nbformat.writes(solved()), (1, 2, 3)),
 }
 
 
@@ -130,10 +250,10 @@ def marked(tmp_path_factory):
         text = made if isinstance(made, str) else nbformat.writes(made)
         path = folder / "in" / name / f"my answers {name}.ipynb"
         path.parent.mkdir(parents=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     command = [sys.executable, str(ROOT / "tools" / "mark.py"), str(folder / "in")]
     command += ["--out", str(folder / "out"), "--exercises", f"tiny={source}"]
-    command += ["--cell-seconds", "2", "--memory", "2", "--jobs", "5"]
+    command += ["--cell-seconds", "4", "--memory", "2", "--jobs", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "out"
@@ -164,6 +284,7 @@ def test_there_is_a_line_for_each_hand_in(marked):
     assert rows["ada"]["max_points"] == "6.0" and rows["ada"]["note"] == ""
     assert "no notebook" in rows["jan"]["note"]
     assert "kernel ended" in rows["hal"]["note"]
+    assert "ended the process that runs it" in rows["ola"]["note"]
     assert "taken out" in rows["ivy"]["note"]
 
 
@@ -171,6 +292,36 @@ def test_each_learner_gets_the_sentence_of_the_check(marked):
     pages = {path.parent.name: path for path in marked.glob("feedback/*/*.html")}
     assert set(pages) == set(CLASS) - {"jan"}
     assert "think" in pages["bea"].read_text()
-    assert "not come to an end" in pages["cem"].read_text()
+    assert "a loop whose condition never becomes false" in pages["cem"].read_text()
     assert "trust me" not in pages["fay"].read_text()
-    assert json.dumps("taken out by the marking")[1:-1] in pages["hal"].read_text()
+    assert "taken out by the marking" in pages["hal"].read_text()
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+INERT = {"html", "head", "meta", "title", "style", "body", "h1", "p", "b", "table"}
+INERT |= {"tr", "th", "td", "section", "pre", "img"}
+
+
+def test_nothing_of_a_hand_in_runs_on_its_feedback_page(marked):
+    text = (marked / "feedback" / "quy" / "tiny.html").read_text()
+    assert "owned" in text, "its cells are shown"
+    tags = Tags(text).found
+    assert {tag for tag, _ in tags} <= INERT
+    assert tags[2] == ("meta", {"charset": "utf-8"})
+    policy = tags[3][1]["content"]
+    assert tags[3][1]["http-equiv"] == "Content-Security-Policy"
+    assert policy.startswith("default-src 'none'") and "script" not in policy
+    for tag, attributes in tags:
+        assert not any(name.startswith("on") for name in attributes)
+        assert "href" not in attributes
+        if tag == "img":
+            assert attributes["src"].startswith("data:image/")

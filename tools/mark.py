@@ -1,4 +1,4 @@
-"""Mark a class with nbgrader (`make mark HANDINS=folder`).
+"""Mark a class (`make mark HANDINS=folder`).
 
     python tools/mark.py FOLDER [--out marks] [--seconds 300] [--memory 4] [--jobs 2]
 
@@ -7,48 +7,30 @@ named after their learners. Which exercises a notebook answers is told by its ce
 so it may have any name. Written are ``marks.csv`` (a line for each notebook),
 ``exercises.csv`` (a line for each exercise) and ``feedback/<learner>/<name>.html``.
 
-nbgrader does the marking: it restores locked cells, runs the notebook and counts
-points. This script runs it in a process for each notebook, with limits of time and
-memory, and takes out a cell that ends the kernel or ignores them, so that such a cell
-costs its own points and no others. It is no sandbox: a notebook can read files and
-use the network like you. Run a class that you do not know in a container.
+nbgrader writes the exercises that learners get (tools/handout.py). It does not mark
+them, because it runs a notebook in one kernel, which can write its gradebook. Here
+the marking keeps its own record of what ran, each notebook has processes of its own
+with limits of time and memory, and whatever one hand-in does is a note in its own row.
+It is no sandbox: a notebook can read files and use the network like you. Run a class
+that you do not know in a container.
 """
 
 import argparse
-import contextlib
 import csv
-import json
-import multiprocessing
 import re
-import shutil
 import sys
-import tempfile
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
+import feedback
 import marking
-import nbformat
-import psutil
-from handout import sources
+from handout import learners_version, sources
+from mark_kernel import PRELOADED, PROCESSES, Limits, hide_memory
 
-# A process for each notebook; where it can be, a copy of one that has nbgrader
-# loaded already.
-METHODS = multiprocessing.get_all_start_methods()
-PROCESSES = multiprocessing.get_context(
-    "forkserver" if "forkserver" in METHODS else "spawn"
-)
-LOADED = ["marking", "handout", "nbgrader.apps", "nbgrader.api", "nbconvert.exporters"]
-LOADED += [
-    "IPython",
-    "ipykernel.kernelapp",
-    "psutil",
-    "jinja2",
-    "mistune",
-    "pygments.lexers",
-]
-
-ATTEMPTS = 4  # runs of one notebook, each without one cell more
+from course_lib.data.clutter import is_clutter
 
 
 class HandIn(NamedTuple):
@@ -57,113 +39,125 @@ class HandIn(NamedTuple):
 
 
 def find_handins(folder: Path) -> list[HandIn]:
-    """Every notebook below a folder, with the name of its learner."""
-    found = []
-    for path in sorted(folder.rglob("*.ipynb")):
-        if ".ipynb_checkpoints" in path.parts:
+    """Every notebook below a folder, with the name of its learner.
+
+    A learner without one stands there with the folder itself, and a link to a folder,
+    which is not followed, as if it were a notebook.
+    """
+    found, without = [], []
+    for path in sorted(folder.iterdir()):
+        if is_clutter(path):
             continue
-        parts = path.relative_to(folder).parts
-        name = parts[0] if len(parts) > 1 else path.stem
-        # nbgrader wants names that are file names on every system.
-        found.append(HandIn(re.sub(r"[^\w.@-]+", "_", name).strip("."), path))
+        notebooks = find_notebooks(path)
+        found += [HandIn(learner_name(path, folder), each) for each in notebooks]
+        if not notebooks and path.is_dir():
+            found.append(HandIn(learner_name(path, folder), path))
+        elif not notebooks:
+            without.append(path.name)
+    if without:
+        print(f"no notebooks, left out: {', '.join(without)}")
     return found
 
 
-def recognize(
-    notebook: nbformat.NotebookNode, releases: dict[str, nbformat.NotebookNode]
-) -> str | None:
-    """Which chapter's exercises a notebook answers, from its cells' ids."""
-    votes = {
-        name: sum(bool(marking.grade_id_of(cell, release)) for cell in notebook.cells)
-        for name, release in releases.items()
-    }
-    best = max(votes, key=votes.get)
-    return best if votes[best] else None
+def find_notebooks(path: Path) -> list[Path]:
+    """The notebooks that a path is or holds; links to folders are not followed."""
+    if path.is_dir() and not path.is_symlink():
+        inner = [p for p in sorted(path.iterdir()) if not is_clutter(p)]
+        return [found for each in inner for found in find_notebooks(each)]
+    link = path.is_symlink() and path.is_dir()
+    return [path] if link or path.suffix.lower() == ".ipynb" else []
 
 
-def mark_one(handin: HandIn, course: Path, options: argparse.Namespace) -> list[dict]:
-    """Mark one notebook; always returns its exercises, with points and a note."""
-    releases = marking.read_releases(course)
-    try:
-        notebook = nbformat.read(handin.path, as_version=4)
-        name = recognize(notebook, releases)
-    except Exception as error:
-        return [dict(note=f"no notebook: {type(error).__name__}")]
-    if name is None:
-        return [dict(note="none of its cells is one of an exercise")]
-    release = releases[name]
-    marking.repair(notebook, release)
-    notes, results = [], None
-    with tempfile.TemporaryDirectory(prefix="mark-") as folder:
-        own = Path(folder) / "course"
-        shutil.copytree(course, own)
-        for _ in range(ATTEMPTS):
-            place = own / "submitted" / handin.learner / name
-            place.mkdir(parents=True, exist_ok=True)
-            nbformat.write(notebook, place / f"{name}.ipynb")
-            results, problem = run_worker(own, handin.learner, name, options)
-            ended = results is not None
-            index = marking.culprit(own, notebook, options.cell_seconds, ended)
-            if index is None:
-                notes += [problem] if problem else []
-                break
-            problem = problem or "an endless loop that cannot be interrupted"
-            notes.append(f"{problem} in cell {index + 1}, which was taken out")
-            marking.take_out(notebook.cells[index], problem)
-        feedback = own / "feedback" / handin.learner / name / f"{name}.html"
-        if feedback.is_file():
-            target = options.out / "feedback" / handin.learner
-            target.mkdir(parents=True, exist_ok=True)
-            shutil.copy(feedback, target / feedback.name)
-    points = results or {}
-    return [
-        dict(
-            chapter=name,
-            exercise=exercise.removeprefix(f"{name}-").removesuffix("-check"),
-            points=points.get(exercise, 0.0),
-            max_points=most,
-            note="; ".join(notes),
-        )
-        for exercise, most in marking.exercises(release).items()
-    ]
+def learner_name(path: Path, folder: Path) -> str:
+    """The learner's name, as a name of files on every system."""
+    name = path.stem if path.suffix.lower() == ".ipynb" else path.name
+    return re.sub(r"[^\w.@-]+", "_", name).strip(".")[:100] or "_"
 
 
-def run_worker(
-    course: Path, learner: str, name: str, options: argparse.Namespace
-) -> tuple[dict | None, str]:
-    """Run nbgrader in a process of its own: points by exercise, or what went wrong."""
-    result = course / "result.json"
-    result.unlink(missing_ok=True)
-    limits = (options.memory, options.cell_seconds)
-    worker = PROCESSES.Process(
-        target=marking.work, args=(course, learner, name, *limits)
-    )
-    worker.start()
-    worker.join(options.seconds)
-    problem = "the kernel ended or did not answer"
-    if worker.is_alive():
-        problem = f"not finished after {options.seconds:g} s"
-        end(worker.pid)
-        worker.join()
-    if result.is_file():
-        return json.loads(result.read_text()), ""
-    return None, problem
+class Marking:
+    """The marking of one class: its exercises, its limits, its tables."""
 
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.limits = Limits(options.cell_seconds, options.seconds, options.memory)
+        notebooks = dict(options.exercises or sources())
+        self.known = [
+            marking.assignment(name, path, learners_version(path))
+            for name, path in notebooks.items()
+        ]
+        self.lines: dict[int, dict] = {}
+        self.details: dict[int, list[dict]] = {}
+        self.pages: set[Path] = set()
+        self.lock = Lock()
 
-def end(pid: int) -> None:
-    """End a process and what it has started, its kernel say."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        worker = psutil.Process(pid)
-        for process in [worker, *worker.children(recursive=True)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+    def mark(self, number: int, handin: HandIn) -> None:
+        """Mark one notebook; whatever happens is a note in its row."""
+        file = handin.path.relative_to(self.options.folder).as_posix()
+        line = {"learner": handin.learner, "file": file, "points": 0, "max_points": 0}
+        details = []
+        try:
+            if handin.path.is_dir() and not handin.path.is_symlink():
+                raise marking.Unreadable("no notebook in this folder")
+            marks = marking.mark(handin.path, self.known, self.limits)
+            name, most = marks.assignment.name, marks.assignment.points
+            for check, points in marks.points.items():
+                own = {"exercise": marking.slug(marks, check), "points": points}
+                own |= {"learner": handin.learner, "chapter": name}
+                details.append(own | {"max_points": most[check]})
+            line |= {"chapter": name, "note": "; ".join(marks.notes)}
+            line |= {"points": sum(marks.points.values())}
+            line |= {"max_points": sum(most.values())}
+            page = feedback.page(marks, handin.learner)
+            self.write_feedback(handin.learner, name, page)
+        except marking.Unreadable as problem:
+            line["note"] = str(problem)
+        except Exception as error:  # a fault of this program; the others go on
+            traceback.print_exc()
+            line["note"] = f"not marked, please report: {type(error).__name__}: {error}"
+        with self.lock:  # the tables hold what is done, should this be interrupted
+            self.lines[number], self.details[number] = line, details
+            self.write_tables()
+            points = f"{line['points']:5g} of {line['max_points']:3g}"
+            print(f"{handin.learner:20} {points}  {file}  {line['note']}", flush=True)
+
+    def write_feedback(self, learner: str, name: str, text: str) -> None:
+        """Write a page beside those of the same learner."""
+        folder = self.options.out / "feedback" / learner
+        folder.mkdir(parents=True, exist_ok=True)
+        with self.lock:
+            path, count = folder / f"{name}.html", 1
+            while path in self.pages:
+                count += 1
+                path = folder / f"{name}-{count}.html"
+            self.pages.add(path)
+        path.write_text(text, encoding="utf-8", errors="replace")
+
+    def write_tables(self) -> None:
+        """Write both tables."""
+        out, numbers = self.options.out, sorted(self.lines)
+        lines = [self.lines[number] for number in numbers]
+        columns = ["learner", "chapter", "points", "max_points", "file", "note"]
+        write(out / "marks.csv", lines, columns)
+        rows = [row for number in numbers for row in self.details[number]]
+        columns = ["learner", "chapter", "exercise", "points", "max_points"]
+        write(out / "exercises.csv", rows, columns)
 
 
 def write(path: Path, rows: list[dict], columns: list[str]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    """Write a table that a spreadsheet opens without computing anything in it."""
+    with path.open(
+        "w", newline="", encoding="utf-8", errors="backslashreplace"
+    ) as file:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow({key: inert(row.get(key, "")) for key in columns})
+
+
+def inert(value: object) -> object:
+    """A text that would be a formula gets an apostrophe in front."""
+    formula = isinstance(value, str) and value.startswith(tuple("=+-@\t\r"))
+    return f"'{value}" if formula else value
 
 
 def mark(options: argparse.Namespace) -> list[dict]:
@@ -173,30 +167,12 @@ def mark(options: argparse.Namespace) -> list[dict]:
         raise SystemExit(f"no notebooks below {options.folder}")
     options.out.mkdir(parents=True, exist_ok=True)
     if PROCESSES.get_start_method() == "forkserver":
-        PROCESSES.set_forkserver_preload(LOADED)
-    with tempfile.TemporaryDirectory(prefix="course-") as folder:
-        course = Path(folder)
-        marking.prepare(course, dict(options.exercises or sources()))
-        with ThreadPoolExecutor(options.jobs) as pool:
-            marked = list(pool.map(lambda one: mark_one(one, course, options), handins))
-    lines, details = [], []
-    for handin, rows in zip(handins, marked):
-        file = handin.path.relative_to(options.folder).as_posix()
-        details += [
-            dict(row, learner=handin.learner) for row in rows if "points" in row
-        ]
-        points = sum(row.get("points", 0) for row in rows)
-        most = sum(row.get("max_points", 0) for row in rows)
-        line = dict(learner=handin.learner, file=file, points=points, max_points=most)
-        line |= dict(chapter=rows[0].get("chapter", ""), note=rows[0]["note"])
-        lines.append(line)
-        print(f"{handin.learner:20} {points:5g} of {most:3g}  {file}  {line['note']}")
-    columns = ["learner", "chapter", "points", "max_points", "file", "note"]
-    write(options.out / "marks.csv", lines, columns)
-    columns = ["learner", "chapter", "exercise", "points", "max_points"]
-    rows = [{key: row[key] for key in columns} for row in details]
-    write(options.out / "exercises.csv", rows, columns)
-    return lines
+        PROCESSES.set_forkserver_preload(PRELOADED)
+    hide_memory()
+    work = Marking(options)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(work.mark, range(len(handins)), handins))
+    return [work.lines[number] for number in sorted(work.lines)]
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -204,7 +180,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="the notebooks handed in")
     parser.add_argument("--out", type=Path, default=Path("marks"))
     parser.add_argument("--seconds", type=float, default=300, help="for a notebook")
-    parser.add_argument("--cell-seconds", type=int, default=40, help="for a cell")
+    parser.add_argument("--cell-seconds", type=float, default=40, help="for a cell")
     parser.add_argument("--memory", type=float, default=4, help="GB for a process")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time")
     parser.add_argument(
@@ -216,9 +192,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
     if not options.folder.is_dir():
-        parser.error(f"{options.folder} is no folder")
+        parser.error(f"{options.folder} is not a folder")
     return options
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # names may be in any encoding
     mark(parse(sys.argv[1:]))
