@@ -92,7 +92,7 @@ def test_a_new_number_is_seen(monkeypatch):
     def load(name):
         rows = honest(name)
         for row in rows:
-            if name == "bench" and row["subject"] == "training step" and row["goal"]:
+            if name == "bench" and row["against"] == "plain loop, torchvision 0.27.1":
                 row["value"] += 0.01
             if name == "headline" and row["run"] == "faint":
                 row["macro_f1"] = 0.8
@@ -123,6 +123,9 @@ def test_every_goal_of_the_benchmarks_stands_in_the_table():
 
 def test_the_history_begins_with_the_task_as_it_was_set():
     for goal in goals():
+        if not goal.history:
+            assert goal.status == "not measured yet" and newest(goal) is None
+            continue
         assert goal.as_set, goal.name
         assert goal.history[0].task in ("as set", "one thread"), goal.name
         for row in goal.history:
@@ -160,5 +163,6 @@ def test_the_figure_has_a_row_for_each_goal():
     tested = goals("training") + goals("photos")
     figure = draw_goals(tested)
     (axes,) = figure.axes
-    assert len(axes.get_yticks()) == sum(goal.limit != 0 for goal in tested)
+    shown = [goal for goal in tested if goal.limit and goal.as_set]
+    assert len(axes.get_yticks()) == len(shown)
     assert {goal.status for goal in tested} <= set(LOOKS) | {"one sample"}

@@ -29,7 +29,8 @@ DATA = {
 }
 SPEEDS = (
     *("inference-8-torchvision", "inference-8-onnxruntime", "inference-8-openvino"),
-    *("step-64", "step-224", "overhead", "gradients-224"),
+    *("step-64", "step-64-lines", "step-224", "step-224-lines"),
+    *("overhead", "gradients-64", "gradients-224"),
 )
 
 
@@ -91,24 +92,17 @@ def status(goal: Goal) -> str:
 
 
 def speeds() -> list[str]:
-    """The speeds that matter in use; other peers of the same case beside them."""
+    """The speeds that matter in use."""
     lines = [
         "| speed, side by side | measured | asked | so it is |",
         "|---|---:|---:|---|",
     ]
     by_name = {goal.name: goal for goal in goals("speed")}
     for goal in map(by_name.__getitem__, SPEEDS):
-        found = number(goal, goal.history[-1])
+        found = number(goal, goal.history[-1]) if goal.history else ""
         lines.append(
             f"| {goal.what}, {goal.on} | {found} | {goal.asked} | {status(goal)} |"
         )
-    for row in results.load("bench"):
-        if row["subject"] == "training step" and not row["goal"]:
-            ends = f"{row['low']:.2f} to {row['high']:.2f}"
-            found = f"{row['value']:.2f} {row['measure']} ({ends})"
-            case = row["case"].removeprefix("ResNet-18, ")
-            what = f"{row['subject']}, {case}, against {row['against']}"
-            lines.append(f"| {what} | {found} | | |")
     return lines
 
 

@@ -9,11 +9,14 @@ three: by photo, so that each photo is tested by a network that never saw it; an
 random, with as many patches of each class in each third as the photos have on
 average. Two ways to start: from fresh weights, and from the network that this course
 ships, which was trained on synthetic cracks alone. Nothing is chosen by looking at
-the tested patches: the number of epochs is fixed and the last one counts.
+the tested patches: the number of epochs is fixed and the last one counts. But the
+program that draws the synthetic cracks was improved by looking at photos 7001 and
+7002, so for that start only photo 7003 is held out.
 
 Scores of the three thirds are never pooled: ROC AUC and average precision are taken
 inside each third, averaged over the seeds, with 95 % intervals over resampled
-patches. Beside them stands one number without any learning
+patches, which say how sure a number is for this photo, not for another one. Beside
+them stands one number without any learning
 (:func:`course_book.experiments.real_photos.baseline`).
 """
 

@@ -8,12 +8,13 @@ results page, README and CONTRIBUTING are made from these two tables.
 from __future__ import annotations
 
 import math
+import re
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from scipy.stats import t
 
-from course_book.results import load
+from course_book.results import load, metadata
 
 __all__ = ["Goal", "Reached", "goals", "newest", "unrecorded", "wilson"]
 
@@ -73,7 +74,7 @@ class Goal(NamedTuple):
     measure: str
     asked: str  # such as ">= 0.95"
     set: str  # the date
-    commit: str  # the first one that names the goal
+    commit: str | None  # the first one that names the goal
     source: str  # the table with its newest number
     decides: str  # "yes", or why not: "tuned on", "one sample"
     history: tuple[Reached, ...]
@@ -112,12 +113,12 @@ class Goal(NamedTuple):
         """What the task as it was set says, or why it decides nothing."""
         if self.decides != "yes":
             return self.decides
-        return self.judged(self.as_set)
+        return self.judged(self.as_set) if self.as_set else "not measured yet"
 
     @property
     def changed_task(self) -> tuple[Reached, ...]:
         """The numbers that came after the task had been changed."""
-        last = self.history[-1].task
+        last = self.history[-1].task if self.history else AS_SET
         return (
             tuple(r for r in self.history if r.task == last) if last != AS_SET else ()
         )
@@ -129,7 +130,7 @@ def goals(table: str | None = None) -> list[Goal]:
     for row in load("reached"):
         history.setdefault(row.pop("goal"), []).append(Reached(**row))
     return [
-        Goal(row.pop("goal"), **row, history=tuple(history[name]))
+        Goal(row.pop("goal"), **row, history=tuple(history.get(name, ())))
         for row in load("goals")
         for name in [row["goal"]]
         if table in (None, row["table"])
@@ -157,13 +158,14 @@ def newest(goal: Goal) -> dict[str, Any] | None:
                 return found | {k: row[f"{column}_{k}"] for k in ("low", "high")}
         return None
     parts = [part.strip() for part in key.split("|")]
+    day = re.search(r"\d{4}-\d\d-\d\d", metadata(table))
+    if day and day[0] < goal.set:  # measured before it was asked
+        return None
     for row in load(table):
         fields = (row["subject"], row["case"] or "", row["against"] or "")
-        if row["goal"] and all(map(str.startswith, fields, parts)):
-            same = row["goal"].split()[0] == goal.asked.split()[0]
-            if same and float(row["goal"].split()[1]) == goal.limit:
-                found = {key: row[key] for key in ("value", "low", "high")}
-                return found | {"runs": row["repetitions"]}
+        if all(map(str.startswith, fields, parts)):
+            found = {key: row[key] for key in ("value", "low", "high")}
+            return found | {"runs": row["repetitions"]}
     return None
 
 
@@ -175,7 +177,7 @@ def unrecorded() -> dict[str, dict[str, Any]]:
         # Seconds are stored with one digit, everything else with three or more.
         close = 0.05 if goal.source.endswith("seconds") else 5e-5
         if now and all(abs(now["value"] - old.value) > close for old in goal.history):
-            race = goal.source.startswith("bench")
+            race = goal.source.startswith("bench") and goal.history
             task = goal.history[-1].task if race else AS_SET
             missing[goal.name] = now | {"task": task}
     return missing

@@ -96,8 +96,8 @@ def draw_auc(rows: Sequence[Mapping[str, object]]) -> Figure:
                 ms=8,
                 label=label if first else None,
             )
-        if row["role"] == "held out":
-            ax.text(1.015, place, "held out", va="center", color=INK, clip_on=False)
+        ink = INK if row["role"] == "held out" else MUTED
+        ax.text(1.015, place, row["role"], va="center", color=ink, clip_on=False)
     ax.axvline(0.5, color=MUTED, lw=1, ls=":")
     ax.set_yticks(range(len(names)), names[::-1])
     ax.grid(axis="y", visible=False)

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from course_book.experiments.real_photos import TUNED_ON
 from course_book.figures import AMBER, BLUE, INK, MUTED, ORANGE
 from course_book.results.goals import Goal, Reached
 
@@ -51,7 +52,10 @@ def draw_decks(rows: Sequence[Mapping[str, Any]]) -> Figure:
                 label=label if x < 0.5 else None,
             )
         ax.set_title(title)
-        names = parts if split == "photo" else [f"part {k + 1}" for k in range(3)]
+        names = [f"part {k + 1}" for k in range(3)]
+        if split == "photo":
+            seen = {True: "tuned on", False: "held out"}
+            names = [f"{part}\n{seen[f'deck {part}' in TUNED_ON]}" for part in parts]
         ax.set_xticks(range(len(parts)), names)
         ax.set_xlim(-0.5, len(parts) - 0.5)
         ax.set_xlabel("tested photo" if split == "photo" else "tested third")
@@ -90,13 +94,13 @@ def draw_goals(goals: Sequence[Goal]) -> Figure:
 
     Args:
         goals: of ``course_book.results.goals.goals``; those whose limit is 0 have no
-            such share and are left out.
+            such share and are left out, like those that were not measured yet.
 
     Returns:
         The figure: a filled mark for the task as it was set, a hollow one for the
         task as it was changed, lines for the intervals.
     """
-    shown = [goal for goal in goals if goal.limit]
+    shown = [goal for goal in goals if goal.limit and goal.as_set]
     shown.sort(key=lambda goal: share_of_goal(goal, goal.as_set[-1].value))
     figure, ax = plt.subplots(figsize=(6.2, 0.25 * len(shown) + 1.4))
     used = {}
