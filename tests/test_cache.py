@@ -16,7 +16,7 @@ from PIL import Image
 
 from course_lib.data import cache as cache_module
 from course_lib.data.cache import CacheError, decode
-from course_lib.data.photos import PhotoError, open_photo
+from course_lib.data.photos import PhotoError, PhotoWarning, open_photo
 from course_lib.data.preprocessing import Preprocessing
 
 
@@ -93,7 +93,7 @@ def test_threads_keep_the_order(tmp_path, monkeypatch):
 def test_decodes_once(photos, tmp_path, monkeypatch):
     first = build(photos, tmp_path)
     before = first.path.stat()
-    monkeypatch.setattr(cache_module, "open_photo", None)  # nobody may decode now
+    monkeypatch.setattr(cache_module, "read_photo", None)  # nobody may decode now
     assert build(photos, tmp_path) == first
     assert first.path.stat().st_mtime_ns == before.st_mtime_ns
 
@@ -234,7 +234,7 @@ def test_a_photo_that_could_not_be_read_for_a_while(photos, tmp_path, monkeypatc
         raise PhotoError("the drive is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache_module, "open_photo", away)
+        patch.setattr(cache_module, "read_photo", away)
         assert len(build(photos, tmp_path).broken) == 6
     made = build(photos, tmp_path)
     assert "start again" in made.broken[0].reason
@@ -245,7 +245,7 @@ def test_an_interrupted_build_leaves_nothing(photos, tmp_path, monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cache_module, "open_photo", interrupt)
+    monkeypatch.setattr(cache_module, "read_photo", interrupt)
     with pytest.raises(KeyboardInterrupt):
         build(photos, tmp_path / "cache")
     assert left(tmp_path / "cache") == []
@@ -259,12 +259,12 @@ def test_a_killed_builder_is_cleaned_up_and_a_living_one_is_waited_for(tmp_path)
         from pathlib import Path
         from course_lib.data import cache
         from course_lib.data.preprocessing import Preprocessing
-        usual = cache.open_photo
+        usual = cache.read_photo
         def slow(*args, **options):
             print("decoding", flush=True)
             time.sleep(float(sys.argv[2]))
             return usual(*args, **options)
-        cache.open_photo = slow
+        cache.read_photo = slow
         photos = sorted(Path(sys.argv[1], "photos").iterdir())
         cache.decode(photos, Path(sys.argv[1], "cache"), Preprocessing(16, 16))
         """
@@ -296,6 +296,18 @@ def test_windows_does_not_replace_a_mapped_file(photos, tmp_path, monkeypatch):
         next((tmp_path / "cache").glob("*.npy")).unlink()
         made = build(photos, tmp_path / "cache")
     assert left(tmp_path / "cache") == [made.path.name]
+
+
+def test_what_was_guessed_is_said_once(tmp_path):
+    for i in range(7):
+        deep = np.arange(1600, dtype=np.uint16).reshape(40, 40) + i
+        Image.fromarray(deep).save(tmp_path / f"{i}.png")
+    paths = sorted(tmp_path.glob("*.png"))
+    with pytest.warns(PhotoWarning) as told:
+        build(paths, tmp_path / "cache")
+    assert len(told) == 1 and "... and 2 more" in str(told[0].message)
+    assert f"{paths[0]}: values up to 1,599" in str(told[0].message)
+    build(paths, tmp_path / "cache")  # a warning would be an error
 
 
 def test_nothing_to_decode(tmp_path):

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from course_lib.data.photos import PhotoError, Skipped, open_photo
+from course_lib.data.photos import PhotoError, PhotoWarning, Skipped, read_photo
 from course_lib.data.preprocessing import Preprocessing
 
 __all__ = ["CacheError", "Decoded", "decode"]
@@ -126,7 +126,7 @@ def _is_whole(path: Path, size: int) -> bool:
 
 def _why(path: Path, cache: Path) -> Skipped:
     try:
-        open_photo(path)
+        read_photo(path)
     except PhotoError as error:
         return Skipped(path, str(error).removeprefix(f"{path}: "))
     _unlink(cache)  # a network drive may have been away
@@ -169,19 +169,17 @@ def _build(
 
     # Not through a memory map: on a full disk writing to one kills the process,
     # whereas a plain write raises an error.
-    with (
-        tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=path.stem, suffix=".building", delete=False
-        ) as file,
-        warnings.catch_warnings(record=True) as told,
-    ):
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=path.stem, suffix=".building", delete=False
+    ) as file:
         try:
             file.write(head)
-            digests = []
+            digests, notes = [], []
             bar = tqdm(_all(paths, how), "Decoding", len(paths), disable=not progress)
-            for pixels, digest in bar:
+            for pixels, digest, noted in bar:
                 file.write(pixels)
                 digests.append(digest)
+                notes += noted
             file.write(b"".join(digests))
             file.flush()
             os.fsync(file.fileno())
@@ -191,12 +189,15 @@ def _build(
         finally:
             file.close()
             _unlink(Path(file.name))
-    if notes := list(dict.fromkeys(str(warning.message) for warning in told)):
+    if notes:
         more = f"\n... and {len(notes) - 5:,} more" * (len(notes) > 5)
-        warnings.warn("\n".join(notes[:5]) + more, stacklevel=3)
+        warnings.warn("\n".join(notes[:5]) + more, PhotoWarning, stacklevel=3)
 
 
-def _all(paths: Sequence[Path], how: Preprocessing) -> Iterator[tuple[bytes, bytes]]:
+_Read = tuple[bytes, bytes, list[str]]  # pixels, digests, notes
+
+
+def _all(paths: Sequence[Path], how: Preprocessing) -> Iterator[_Read]:
     """In order, with a thread per processor, since Pillow lets them run."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(paths), _BLOCK):
@@ -204,16 +205,18 @@ def _all(paths: Sequence[Path], how: Preprocessing) -> Iterator[tuple[bytes, byt
             yield from pool.map(partial(_read, how=how), block)
 
 
-def _read(path: Path, how: Preprocessing) -> tuple[bytes, bytes]:
-    """Pixels and digests; a broken photo is black and its digests are zeros."""
+def _read(path: Path, how: Preprocessing) -> _Read:
+    """A broken photo is black and its digests are zeros."""
     try:
         content = path.read_bytes()
         file = io.BytesIO(content)
         file.name = str(path)  # for messages, and for formats told by their ending
-        pixels = how.fit(open_photo(file, at_least=how.resize)).tobytes()
+        photo = read_photo(file, at_least=how.resize)
     except (OSError, PhotoError):
-        return bytes(how.resize**2 * how.channels), _BROKEN
-    return pixels, b"".join(hashlib.sha256(x).digest() for x in (content, pixels))
+        return bytes(how.resize**2 * how.channels), _BROKEN, []
+    pixels = how.fit(photo.image).tobytes()
+    digests = b"".join(hashlib.sha256(x).digest() for x in (content, pixels))
+    return pixels, digests, [f"{path}: {note}" for note in photo.notes]
 
 
 def _unlink(path: Path) -> None:

@@ -10,32 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from course_lib.data.download import DownloadError
 from course_lib.data.images import ByteImages
-from course_lib.data.splits import SPLITS, check_split
+from course_lib.data.splits import SPLITS
 
 __all__ = ["digits", "mnist"]
 
 _CLASSES = tuple("0123456789")
-
-
-def _stratified(labels: Sequence[int], shares: Sequence[int]) -> list[list[int]]:
-    """Split indices class after class, in an order that no library decides.
-
-    Each item goes to the part that lags most behind its share, so that sizes are
-    exact and the classes of each part differ by one at most from their share.
-    """
-    order = sorted(
-        range(len(labels)),
-        key=lambda i: (labels[i], hashlib.sha256(f"digit {i}".encode()).digest()),
-    )
-    parts: list[list[int]] = [[] for _ in shares]
-    for dealt, index in enumerate(order, start=1):
-        lags = [
-            share * dealt - sum(shares) * len(part)
-            for share, part in zip(shares, parts)
-        ]
-        parts[lags.index(max(lags))].append(index)
-    return [sorted(part) for part in parts]
 
 
 def digits(split: str, *, size: int = 32) -> ByteImages:
@@ -60,19 +41,17 @@ def digits(split: str, *, size: int = 32) -> ByteImages:
     """
     from sklearn.datasets import load_digits
 
-    part = SPLITS.index(check_split(split))
     if size < 8:
         raise ValueError(f"size must be at least 8 pixels, got {size}")
     source = load_digits()
-    chosen = _stratified(source.target.tolist(), (70, 15, 15))[part]
+    chosen = _stratified(source.target.tolist(), (70, 15, 15))[_index(split)]
     bytes8 = np.rint(source.images[chosen] * (255 / 16)).astype(np.uint8)
-    resized = [
-        np.asarray(
-            Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
-        )
+    resized = (
+        Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
         for image in bytes8
-    ]
-    return ByteImages(np.stack(resized), source.target[chosen], classes=_CLASSES)
+    )
+    pictures = np.stack([np.asarray(image) for image in resized])
+    return ByteImages(pictures, source.target[chosen], classes=_CLASSES)
 
 
 def mnist(root: str | os.PathLike, split: str, *, download: bool = False) -> ByteImages:
@@ -82,9 +61,8 @@ def mnist(root: str | os.PathLike, split: str, *, download: bool = False) -> Byt
     official training part, stratified and fixed.
 
     Args:
-        root: folder with ``MNIST/raw``, as torchvision lays it out. The
-            published ``.gz`` files may lie there still packed, if the folder can
-            be written to.
+        root: folder with ``MNIST/raw``, as torchvision lays it out; the published
+            ``.gz`` files are unpacked there, if the folder can be written to.
         split: "train", "validation" or "test".
         download: let torchvision fetch the files (12 MB) and check their MD5.
 
@@ -98,28 +76,52 @@ def mnist(root: str | os.PathLike, split: str, *, download: bool = False) -> Byt
     """
     from torchvision.datasets import MNIST
 
-    from course_lib.data.download import DownloadError
-
-    check_split(split)
+    part = _index(split)
     raw = Path(root) / "MNIST" / "raw"
     wanted = "\n".join(f"  {name}, MD5 {md5}" for name, md5 in MNIST.resources)
     advice = (
         f"By hand: fetch these files from {MNIST.mirrors[-1]}\n{wanted}\nand put them "
-        f"into {raw}. Without them, course_lib.data.digits.digits(split) has real "
-        "handwritten digits built in."
+        f'into {raw}. Without them, the data set "digits" has real handwritten digits '
+        "built in."
     )
     packed = all((raw / name).is_file() for name, _ in MNIST.resources)
     try:
         # With all packed files in place torchvision unpacks them and fetches none.
-        source = MNIST(root, train=split != "test", download=download or packed)
+        source = MNIST(root, train=part < 2, download=download or packed)
     except (OSError, RuntimeError) as error:
         if not download and not packed:
             raise FileNotFoundError(
-                f"no MNIST below {root}; pass download=True. {advice}"
+                f"no MNIST below {root}; add --download. {advice}"
             ) from None
-        raise DownloadError(f"MNIST could not be had: {error}.\n{advice}") from error
-    images, labels = source.data.numpy(), source.targets.tolist()
-    if split != "test":
-        part = _stratified(labels, (5, 1))[split == "validation"]
-        images, labels = images[part], [labels[i] for i in part]
+        raise DownloadError(
+            f"MNIST could not be fetched: {error}.\n{advice}"
+        ) from error
+    images, labels = source.data.numpy(), source.targets.numpy()
+    if part < 2:
+        chosen = _stratified(labels.tolist(), (5, 1))[part]
+        images, labels = images[chosen], labels[chosen]
     return ByteImages(images, labels, classes=_CLASSES)
+
+
+def _index(split: str) -> int:
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+    return SPLITS.index(split)
+
+
+def _stratified(labels: Sequence[int], shares: Sequence[int]) -> list[list[int]]:
+    """Split indices class after class, in an order that no library decides.
+
+    Each item goes to the part that lags most behind its share, so that sizes are
+    exact and the classes of each part differ by one at most from their share.
+    """
+    order = sorted(
+        range(len(labels)),
+        key=lambda i: (labels[i], hashlib.sha256(f"digit {i}".encode()).digest()),
+    )
+    parts: list[list[int]] = [[] for _ in shares]
+    for dealt, index in enumerate(order, start=1):
+        held = zip(shares, parts)
+        lags = [share * dealt - sum(shares) * len(part) for share, part in held]
+        parts[lags.index(max(lags))].append(index)
+    return [sorted(part) for part in parts]

@@ -165,20 +165,12 @@ def download_sdnet2018(root: Path, *, progress: bool = True) -> None:
 
 def _find_tree(root: Path) -> Path | None:
     """The first folder, breadth first, that holds the class folders."""
-    level = [root]
-    for _ in range(_DEPTH + 1):
-        for folder in level:
-            if any(_class_folders(folder)):
+    for depth in range(_DEPTH + 1):
+        for folder in sorted(root.glob("/".join("*" * depth))) if depth else [root]:
+            inner = folder.relative_to(root).parts
+            if not any(map(is_clutter, inner)) and any(_class_folders(folder)):
                 return folder
-        level = [inner for folder in level for inner in _folders(folder)]
     return None
-
-
-def _folders(folder: Path) -> list[Path]:
-    try:
-        return sorted(p for p in folder.iterdir() if p.is_dir() and not is_clutter(p))
-    except OSError:  # no folder, or a closed one
-        return []
 
 
 def _class_folders(tree: Path) -> Iterator[tuple[int, Path]]:
@@ -197,12 +189,7 @@ def _class_folders(tree: Path) -> Iterator[tuple[int, Path]]:
 def _describe_gaps(found: Counter[tuple[str, int]], tree: Path) -> str:
     """Compare a tree with the published set; "" if it is all there."""
     published = Counter(
-        {
-            (name, label): n
-            for name, photo in source_photos().items()
-            for label, n in enumerate(photo.patches)
-            if n
-        }
+        {(p, c): n for p, row in source_photos().items() for c, n in enumerate(row[0])}
     )
     published.subtract((photo, label) for label, photo, _ in CONTRADICTIONS)
     if found == published:
@@ -215,11 +202,13 @@ def _describe_gaps(found: Counter[tuple[str, int]], tree: Path) -> str:
     present = {label for _, label in found}
     if absent := [n for i, n in enumerate(CRACK_CLASSES) if i not in present]:
         text += f" No patch of the classes: {', '.join(absent)}."
-    one_sided = {p for p, label in published if p in photos and not found[p, label]}
+    one_sided = sorted(
+        p for (p, c), n in published.items() if n and p in photos and not found[p, c]
+    )
     if one_sided:
         text += (
-            f" Of {len(one_sided)} photos one label is missing altogether "
-            f"({', '.join(sorted(one_sided)[:6])}{', ...' * (len(one_sided) > 6)}): a "
-            "network can learn the photo there instead of the crack."
+            f" Of {len(one_sided)} photos one label is missing altogether ("
+            f"{', '.join(one_sided[:6])}{', ...' * (len(one_sided) > 6)}): a network "
+            "can learn the photo there instead of the crack."
         )
     return text

@@ -15,23 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["SPLITS", "check_split", "split_photos"]
+__all__ = ["SPLITS", "split_photos"]
 
 SPLITS = ("train", "validation", "test")
 
 # 7001-115.jpg is a patch of 7001; IMG_20240101_123456.jpg is one of nothing.
 _PATCH = re.compile(r"(.*\d)[-_]\d{1,4}")
-
-
-def check_split(split: str) -> str:
-    """Return ``split`` if it names one, else say which names there are.
-
-    Raises:
-        ValueError: for any name that is not in ``SPLITS``.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
-    return split
 
 
 def split_photos(
