@@ -72,6 +72,9 @@ def check_conv2d(case):
     output, found = by_hand("conv2d", inputs, delta, stride=s, padding=p, dilation=d)
     assert torch.equal(output, z)
     compare(found, inputs, z, delta)
+    _, saved = layers.conv2d_forward(*inputs, stride=s, padding=p, dilation=d)
+    readable = layers.conv2d_weight_gradient(delta, saved).detach()
+    torch.testing.assert_close(found[1], readable, rtol=1e-10, atol=1e-10)
 
 
 batch_norm_cases = st.tuples(

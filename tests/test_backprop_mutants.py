@@ -31,6 +31,14 @@ MUTANTS = {
         ("return dx,", "return -dx,"),  # sign
         ("delta, w, None", "delta, w.flip(2, 3), None"),  # no flip
         ("stride, padding, dropped", "stride, padding, (0, 0)"),  # the floor forgotten
+        ("delta.sum(dim=(0, 2, 3))", "delta.mean(dim=(0, 2, 3))"),  # ∂b
+    ],
+    "conv2d_weight_gradient": [
+        ("dilation, padding, stride)", "stride, padding, dilation)"),
+        ("bop,bcp->oc", "bop,bcp->co"),
+        ("delta.flatten(2)", "delta.flip(2).flatten(2)"),
+    ],
+    "fast_weight_gradient": [
         ("flatten(1, 2)[..., None]", "flatten(1, 2).flip(2)[..., None]"),  # a flip here
         ("(dilation_k, 1)", "(1, 1)"),  # dilation forgotten
         ("0, (step_i, 1)", "0, (1, 1)"),  # δ not spread by the stride
@@ -38,7 +46,6 @@ MUTANTS = {
         ("range(0, dilation_l * columns, dilation_l)", "range(columns)"),
         ("pad_i, pad_i, pad_j, pad_j)", "2 * pad_i, 0, 2 * pad_j, 0)"),
         ("[:, :, :rows]", "[:, :, -rows:]"),  # the wrong rows cut off
-        ("delta.sum(dim=(0, 2, 3))", "delta.mean(dim=(0, 2, 3))"),  # ∂b
     ],
     "batch_norm_forward": [
         ("(var + eps)", "(var + 2 * eps)"),
@@ -101,6 +108,7 @@ MUTANTS = {
 def test_mutant_is_caught(monkeypatch, name, old, new):
     monkeypatch.setattr(layers, name, mutant(name, old, new))
     operation = "fork" if name == "add_backward" else name.rpartition("_")[0]
+    operation = "conv2d" if name.endswith("weight_gradient") else operation
     with pytest.raises((AssertionError, RuntimeError)):
         run(operation, cases=100)
 

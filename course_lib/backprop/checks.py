@@ -25,15 +25,12 @@ def check_model(model: ResNet, images: Tensor) -> None:
             f"model must be a net of course_lib.resnet, got {_type(model)}; load its "
             "state_dict into one of resnet18() ... resnet152(), or unwrap it"
         )
-    units = [
-        (f"{stage}.{name}", unit)
-        for stage in ("layer1", "layer2", "layer3", "layer4")
-        for name, unit in getattr(model, stage).named_children()
-    ]
-    for name, module in [("model", model), *units]:
-        if type(module).forward not in KNOWN_FORWARDS:
+    stages = (model.layer1, model.layer2, model.layer3, model.layer4)
+    units = {unit for stage in stages for unit in stage}
+    for name, module in model.named_modules():
+        if module in {model, *units} and type(module).forward not in KNOWN_FORWARDS:
             raise TypeError(
-                f"{name} is a {_type(module)} with a forward of its own; "
+                f"{name or 'model'} is a {_type(module)} with a forward of its own; "
                 "its backward by hand is not known"
             )
     if not isinstance(images, Tensor):
@@ -51,7 +48,7 @@ def check_labels(
     """Whether labels and options suit a loss over ``classes`` classes.
 
     Raises:
-        TypeError: if a tensor is none.
+        TypeError: if the labels are no tensor.
         ValueError: names the argument, its value and the remedy.
     """
     if not isinstance(labels, Tensor):
@@ -61,38 +58,29 @@ def check_labels(
             f"labels must be int64 [{len(images)}], one class per image, got "
             f"{labels.dtype} {list(labels.shape)}"
         )
-    if labels.device != images.device:
-        raise ValueError(
-            f"labels are on {labels.device}, and images on {images.device}; "
-            "use labels.to(images.device)"
-        )
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
+    for wrong in labels[(labels < 0) | (labels >= classes)][:1].tolist():
         raise ValueError(
             f"labels must lie in 0 ... {classes - 1}, as the net has {classes} "
-            f"outputs, got {low if low < 0 else high}"
+            f"outputs, got {wrong}"
         )
-    if weight is not None:
-        if not isinstance(weight, Tensor) or weight.shape != (classes,):
-            shape = list(getattr(weight, "shape", ()))
-            raise ValueError(
-                f"weight must be a tensor [{classes}], one number per class, got "
-                f"{_type(weight)} {shape}"
-            )
-        if (weight.dtype, weight.device) != (images.dtype, images.device):
-            raise ValueError(
-                f"weight is {weight.dtype} on {weight.device}, and images are "
-                f"{images.dtype} on {images.device}; use weight.to(images)"
-            )
-        if not float(weight[labels].sum()) > 0:
-            raise ValueError(
-                "weight must be positive for at least one of the labels in the "
-                f"batch, got {weight[labels].unique().tolist()}"
-            )
+    if weight is not None and weight.shape != (classes,):
+        raise ValueError(
+            f"weight must be a tensor [{classes}], one number per class, got "
+            f"{list(weight.shape)}"
+        )
+    if weight is not None and weight.dtype != images.dtype:
+        raise ValueError(
+            f"weight is {weight.dtype}, and images are {images.dtype}; "
+            "use weight.to(images)"
+        )
+    if weight is not None and not weight[labels].sum() > 0:
+        raise ValueError(
+            "weight must be positive for at least one of the labels in the batch, got "
+            f"{weight[labels].unique().tolist()}"
+        )
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must lie in 0 ... 1, got {label_smoothing}")
 
 
 def _type(value: object) -> str:
-    kind = type(value)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return f"{type(value).__module__}.{type(value).__qualname__}"

@@ -73,22 +73,41 @@ def conv2d_backward(
         ∂L/∂x [B, C, H, W], ∂L/∂w [O, C, K, K] and ∂L/∂b [O] (None without b).
     """
     x, w, has_bias, stride, padding, dilation = saved
-    (rows, columns), (step_i, step_j) = w.shape[2:], stride
-    (dilation_k, dilation_l), (pad_i, pad_j) = dilation, padding
 
     # ∂x: δ goes back through the weights that it came by. A transposed convolution
     # moves δ's values S apart and runs the flipped kernels over them. Rows of x that
     # the floor of the size formula dropped were read by no window: they get 0.
     dropped = [
-        (x.shape[2] + 2 * pad_i - dilation_k * (rows - 1) - 1) % step_i,
-        (x.shape[3] + 2 * pad_j - dilation_l * (columns - 1) - 1) % step_j,
+        (x.shape[n + 2] + 2 * padding[n] - dilation[n] * (w.shape[n + 2] - 1) - 1)
+        % stride[n]
+        for n in (0, 1)
     ]
     dx = F.conv_transpose2d(delta, w, None, stride, padding, dropped, dilation=dilation)
+    dw = fast_weight_gradient(delta, saved)
+    db = delta.sum(dim=(0, 2, 3)) if has_bias else None
+    return dx, dw, db
 
-    # ∂w[o,c,k,l] = Σ_b,i,j δ[b,o,i,j] · x[b,c,iS−P+kD,jS−P+lD]: x convolved with δ,
-    # whose values lie S apart. For each column l of the kernel, gather the columns
-    # of x that it met. Then only i is left to slide; b and j, which are summed over,
-    # take the place of the channels, and c that of a column.
+
+def conv2d_weight_gradient(delta: Tensor, saved: Saved) -> Tensor:
+    """∂w[o,c,k,l] = Σ_b,i,j δ[b,o,i,j] · x[b,c,iS−P+kD,jS−P+lD], as it reads.
+
+    ``unfold`` makes a column of each window; one sum over batch and positions is left.
+    """
+    x, w, _, stride, padding, dilation = saved
+    windows = F.unfold(x, w.shape[2:], dilation, padding, stride)  # [B, C·K·K, H'·W']
+    dw = torch.einsum("bop,bcp->oc", delta.flatten(2), windows)
+    return dw.view(w.shape)
+
+
+def fast_weight_gradient(delta: Tensor, saved: Saved) -> Tensor:
+    """The same without K² copies of x: x convolved with δ, whose values lie S apart.
+
+    For each column l of the kernel, gather the columns of x that it met. Then only i
+    is left to slide; b and j, which are summed over, take the place of the channels,
+    and c that of a column.
+    """
+    x, w, _, (step_i, step_j), (pad_i, pad_j), (dilation_k, dilation_l) = saved
+    rows, columns = w.shape[2:]
     x = F.pad(x.permute(0, 3, 2, 1), (0, 0, pad_i, pad_i, pad_j, pad_j))
     reach = (delta.shape[3] - 1) * step_j + 1
     starts = range(0, dilation_l * columns, dilation_l)
@@ -96,10 +115,7 @@ def conv2d_backward(
     met = met.flatten(1, 2)  # [K, B·W', H + 2P, C]
     kernel = delta.permute(1, 0, 3, 2).flatten(1, 2)[..., None]  # [O, B·W', H', 1]
     dw = F.conv2d(met, kernel, None, (dilation_k, 1), 0, (step_i, 1))
-    dw = dw[:, :, :rows].permute(1, 3, 2, 0)  # [K, O, K, C] to [O, C, K, K]
-
-    db = delta.sum(dim=(0, 2, 3)) if has_bias else None
-    return dx, dw, db
+    return dw[:, :, :rows].permute(1, 3, 2, 0)  # [K, O, K, C] to [O, C, K, K]
 
 
 def batch_norm_forward(

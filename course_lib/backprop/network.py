@@ -117,9 +117,6 @@ def update_running_statistics(saved: list[Step]) -> None:
 
     Args:
         saved: from :func:`forward`; its BN modules are changed.
-
-    Raises:
-        ValueError: if a BN has ``momentum=None``.
     """
     for step in saved:
         if isinstance(step.module, (BasicBlock, Bottleneck)):
@@ -127,10 +124,6 @@ def update_running_statistics(saved: list[Step]) -> None:
                 update_running_statistics(steps)
         elif isinstance(step.module, nn.BatchNorm2d) and step.module.training:
             bn, (z_hat, *_, (mu, var)) = step.module, step.saved
-            if bn.momentum is None:
-                raise ValueError(
-                    f"{step.name}.momentum must be a number, got None; 0.1 is usual"
-                )
             m = z_hat.numel() // z_hat.shape[1]
             bn.running_mean.mul_(1 - bn.momentum).add_(mu, alpha=bn.momentum)
             bn.running_var.mul_(1 - bn.momentum)

@@ -19,7 +19,6 @@ def sgd_step(
     lr: float,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
-    nesterov: bool = False,
 ) -> None:
     """One step of ``torch.optim.SGD``, bit for bit, in place.
 
@@ -28,7 +27,7 @@ def sgd_step(
 
         g ← g + λ w
         v ← μ v + g        (first step: v = g)
-        w ← w − η v        (Nesterov: w ← w − η (g + μ v))
+        w ← w − η v
 
     As in PyTorch, v holds no learning rate; Sutskever et al. (2013, "On the
     importance of initialization and momentum in deep learning") put η into v.
@@ -42,21 +41,15 @@ def sgd_step(
         lr: η, at least 0.
         momentum: μ, at least 0.
         weight_decay: λ, at least 0.
-        nesterov: look ahead; needs a momentum.
 
     Raises:
         KeyError: if a parameter has no gradient.
         ValueError: names the argument, its value and the remedy.
     """
-    for name, value in (
-        ("lr", lr),
-        ("momentum", momentum),
-        ("weight_decay", weight_decay),
-    ):
+    settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+    for name, value in settings.items():
         if not value >= 0:
             raise ValueError(f"{name} must be at least 0, got {value}")
-    if nesterov and momentum == 0:
-        raise ValueError("nesterov=True needs a momentum above 0, such as 0.9")
     if missing := sorted(parameters.keys() - gradients.keys()):
         raise KeyError(f"gradients has none for {missing[0]!r}")
 
@@ -71,6 +64,5 @@ def sgd_step(
                 velocity[name].mul_(momentum).add_(g)
             else:
                 velocity[name] = g.clone()
-            v = velocity[name]
-            g = torch.add(g, v, alpha=momentum) if nesterov else v
+            g = velocity[name]
         w.add_(g, alpha=-lr)
