@@ -26,7 +26,11 @@ from benchmarks.racing import row as make_row
 from course_lib.data.augment import photo_views
 from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.photos import open_photo
-from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from course_lib.data.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Preprocessing,
+)
 from course_lib.data.sources import source
 from course_lib.resnet import resnet18
 from course_lib.synthetic import SyntheticCracks
@@ -37,7 +41,7 @@ PIXELS = 256, 1024  # of the files: patches as SDNET2018's, and small photos
 COUNTS = {"train": 480, "val": 96, "test": 12}
 EPOCHS, BATCH, WORKERS = 3, 64, 2
 SAMPLE = 24  # pictures that are compared before
-NUMBERS = {"size": SIZE, "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
+PREPROCESSING = Preprocessing(SIZE, RESIZE)
 BICUBIC = Image.Resampling.BICUBIC
 Times = tuple[float, float]  # seconds: first epoch with all before it; later ones
 
@@ -69,11 +73,11 @@ def ours(root: Path, cache: Path, start: dict[str, Tensor]) -> Times:
         config,
         classes=data.classes,
         augment=photo_views,
-        preprocessing=NUMBERS | {"channels": 3},
+        preprocessing=PREPROCESSING,
     )
     history = trainer.fit(data.parts[0], data.parts[1])
     total = time.perf_counter() - began
-    later = sum(history.column("seconds")[1:])
+    later = sum(row["seconds"] for row in history[1:])
     return total - later, later
 
 
@@ -165,20 +169,13 @@ def with_lightning(root: Path, cache: Path, start: dict[str, Tensor]) -> Times:
 def same_pictures(root: Path, start: dict[str, Tensor]) -> str:
     """But for how JPEGs are reduced, both see the same pictures, and answer alike."""
     from course_lib.inference.choosing import check
-    from course_lib.trainer.inputs import Inputs
 
     with tempfile.TemporaryDirectory() as cache:
         made = source(str(root), size=SIZE, cache=Path(cache))
         model = resnet18(num_classes=len(made.classes))
         model.load_state_dict(start)
-        inputs = Inputs(
-            model.eval(),
-            len(made.classes),
-            channels_last=True,
-            augment=None,
-            preprocessing=NUMBERS,
-        )
-        x, y = inputs(*made.parts[1].batch(range(SAMPLE)))
+        trainer = Trainer(model, classes=made.classes, preprocessing=PREPROCESSING)
+        x, y = trainer.prepare(*made.parts[1].batch(range(SAMPLE)))
     data = usual(root / "val", False).dataset
     data.loader = partial(open_photo, at_least=RESIZE)  # JPEG's own reduction
     pairs = [data[index] for index in range(SAMPLE)]

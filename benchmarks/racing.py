@@ -118,7 +118,7 @@ def peer(name: str) -> str | None:
 
 def hardware(threads: int) -> list[str]:
     """Processor, what it computes natively, and the versions of all sides."""
-    from course_lib.trainer.precision import native_bf16
+    from course_lib.trainer.config import native_bf16
 
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")

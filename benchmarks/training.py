@@ -13,8 +13,7 @@ from benchmarks.pictures import pair, pictures
 from benchmarks.racing import Row, Settings, peer, race, row
 from course_lib.trainer import Trainer, TrainerConfig
 from course_lib.trainer.batches import Plan
-from course_lib.trainer.optimizers import optimizer_for, schedule_for
-from course_lib.trainer.precision import precision_type
+from course_lib.trainer.config import optimizer_for, precision_type, schedule_for
 from course_lib.training import evaluate, training_steps
 
 CPU = torch.device("cpu")

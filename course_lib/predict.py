@@ -163,7 +163,7 @@ def load_predictor(checkpoint: str | os.PathLike, device: str = "auto") -> Predi
 
         model = course_resnet18().to(place)
         return Predictor(model, CRACK_CLASSES, Preprocessing.for_photos())
-    from course_lib.trainer.checkpoints import CheckpointError, load, model_from
+    from course_lib.weights.checkpoints import CheckpointError, load, model_from
 
     path = Path(checkpoint)
     if path.is_dir():

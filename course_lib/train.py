@@ -13,14 +13,15 @@ photos than a start from nothing. If it is interrupted, by Ctrl-C or by a crash,
 
     python -m course_lib.train --out runs/mine --resume
 
-goes on where it stopped, with the same result as if nothing had happened. On a machine
-with two GPUs, and likewise on many machines (see torchrun's help):
+continues where it stopped, with the same result as if nothing had happened. On a
+machine with two GPUs, and likewise on many machines (see torchrun's help):
 
     torchrun --nproc-per-node 2 -m course_lib.train --data photos --out runs/mine
 
 The folder RUN then holds best.pt (for course_lib.predict) and last.pt, previous.pt (to
-go on), history.csv (one line per epoch), report.json (the test, once, with the best
-weights), config.json (all settings), and logs for tensorboard --logdir RUN.
+resume), history.csv (one line per epoch), report.json (the test, once, with the best
+weights), config.json (all settings), split.json (which photo is in which part, with its
+checksum), and logs for tensorboard --logdir RUN.
 """
 
 from __future__ import annotations
@@ -28,84 +29,105 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-import course_lib
-from course_lib import resnet
-from course_lib.data.balance import class_weights
-from course_lib.data.download import DownloadError
-from course_lib.data.photos import PhotoError
-from course_lib.data.sources import DIGITS, FOLDER_SIZE, SIZES, Source, source
-from course_lib.trainer import (
-    CheckpointError,
-    PeerLostError,
-    Trainer,
-    TrainerConfig,
-    TrainingInterrupted,
-    distributed,
-)
-from course_lib.trainer.checkpoints import Folder, write
-from course_lib.trainer.options import (
-    DEFAULTS,
+from course_lib.commands import (
     FRESH_RATE,
+    OPTIONS,
     TUNING_RATE,
-    parser,
-    settings,
+    VIEWS,
+    any_console,
+    quoted,
+    say,
+    train_parser,
+    train_settings,
 )
-from course_lib.trainer.progress import someone_watches
-from course_lib.weights import WeightsError
-from course_lib.weights.pretrained import load_pretrained
+
+# torch takes seconds to load, so everything that needs it waits for good arguments.
+if TYPE_CHECKING:
+    import torch
+
+    from course_lib.data.sources import Source
+    from course_lib.trainer import Trainer
 
 __all__ = ["main"]
 
+PATIENCE = timedelta(hours=6)  # of the others while one process prepares the data
+
 
 def _data(options: dict[str, Any]) -> Source:
-    name, size = options["data"], options["size"]
-    if size is None:
-        size = SIZES.get(name, FOLDER_SIZE)
-    if size < 8:
-        raise ValueError(f"--size must be at least 8 pixels, got {size}")
-    cache = options["cache"] or Path.home() / ".cache" / "course_lib"
-    watched = not options["quiet"] and distributed.world().writes and someone_watches()
-    return distributed.main_first(
-        lambda: source(
-            name,
-            size=size,
+    from course_lib.data import sources
+    from course_lib.trainer import distributed
+
+    if options["size"] is not None and options["size"] < 8:
+        raise ValueError(f"--size must be at least 8 pixels, got {options['size']}")
+    watched = distributed.world().writes and sys.stderr.isatty()
+    return _main_first(
+        lambda: sources.source(
+            options["data"],
+            size=options["size"],
             root=Path(options["root"]),
-            cache=Path(cache),
+            cache=options["cache"] and Path(options["cache"]),
             download=options["download"],
             skip_broken=options["skip_broken"],
-            progress=watched,
+            no_test=options["no_test"],
+            progress=watched and not options["quiet"],
         )
     )
+
+
+def _main_first(work: Callable[[], Any]) -> Any:
+    """Let process 0 do some work before the others do it, such as fill a cache."""
+    import torch.distributed as dist
+
+    from course_lib.trainer import distributed
+
+    world = distributed.world()
+    if world.size == 1:
+        return work()
+    patient = dist.new_group(backend="gloo", timeout=PATIENCE)
+    result = work() if world.writes else None
+    with distributed.peers():
+        dist.barrier(patient)
+    result = result if world.writes else work()
+    with distributed.peers():
+        dist.barrier(patient)
+    return result
 
 
 def _trainer(
     options: dict[str, Any], data: Source, device: torch.device, out: Path
 ) -> Trainer:
+    import torch
+
+    from course_lib import resnet
+    from course_lib.data.augment import AUGMENTATIONS
+    from course_lib.data.balance import class_weights
+    from course_lib.data.sources import DIGITS
+    from course_lib.trainer import Trainer, TrainerConfig, distributed
+    from course_lib.weights.pretrained import load_pretrained
+
     torch.manual_seed(options["seed"])
-    stem = "small" if options["data"] in DIGITS else "imagenet"
+    preprocessing, rate = data.preprocessing, options["learning_rate"]
     model = getattr(resnet, options["arch"])(
         num_classes=len(data.classes),
-        in_channels=data.preprocessing.channels,
-        stem=stem,
+        in_channels=preprocessing.channels,
+        stem="small" if options["data"] in DIGITS else "imagenet",
     )
-    numbers = data.preprocessing.as_dict() | {"channels": data.preprocessing.channels}
     if options["weights"] is not None:
         start = load_pretrained(options["weights"], model, data.classes)
-        numbers = numbers | start.normalization
+        numbers = preprocessing.as_dict() | start.normalization
+        preprocessing = preprocessing.from_dict(numbers)
         if distributed.world().writes:
-            print(f"weights {options['weights']}: {start.message}")
-    rate = options["learning_rate"]
+            say(f"weights {options['weights']}: {start.message}")
     if rate is None:
         rate = FRESH_RATE if options["weights"] is None else TUNING_RATE
     weights = None
@@ -128,51 +150,134 @@ def _trainer(
         model.to(device),
         config,
         classes=data.classes,
-        augment=data.augment,
-        preprocessing=numbers,
+        augment=AUGMENTATIONS[options["augment"]],
+        preprocessing=preprocessing,
     )
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
+    from course_lib.trainer.checkpoints import write
+
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write(path, lambda file: file.write(text.encode()))
 
 
-def _run(given: dict[str, Any], device: torch.device) -> int:
-    resume = given.pop("resume", False)
-    named = given.pop("out", None)
-    options = DEFAULTS | given
-    data_name = Path(options["data"]).name or "data"
-    out = Path(named or Path("runs") / f"{data_name}-{options['arch']}")
-    me = distributed.world()
-    if not resume and me.writes and Folder(out):
+def _changes(before: dict[str, list], now: dict[str, list]) -> Iterator[str]:
+    """What differs between two splits: part -> list of [name, checksum]."""
+    was, found = (
+        {
+            name: (part, checksum)
+            for part, files in split.items()
+            for name, checksum in files
+        }
+        for split in (before, now)
+    )
+    for name in sorted(was.keys() | found.keys()):
+        if name not in found:
+            yield f"{name} is gone"
+        elif name not in was:
+            yield f"{name} is new"
+        elif was[name][1] != found[name][1]:
+            yield f"{name} has changed"
+        elif was[name][0] != found[name][0]:
+            yield f"{name} was in {was[name][0]} and is in {found[name][0]}"
+
+
+def _check_split(out: Path, data: Source) -> None:
+    """Store which photo is in which part; on ``--resume`` compare with that.
+
+    Raises:
+        ValueError: lists what has changed.
+    """
+    parts = zip(("train", "validation", "test"), getattr(data, "files", ()))
+    now = {name: [list(file) for file in files] for name, files in parts}
+    stored = out / "split.json"
+    if stored.exists():
+        try:
+            changes = [*_changes(json.loads(stored.read_text("utf-8")), now)]
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ValueError(f"{stored} is damaged ({error})") from None
+        if changes:
+            more = f", and {len(changes) - 20} more" if len(changes) > 20 else ""
+            raise ValueError(
+                f"the photos are not those that {out} began with: "
+                f"{', '.join(changes[:20])}{more}. Put them back, or start a new run "
+                "in another folder"
+            )
+    elif any(now.values()):
+        _write_json(stored, now)
+
+
+def _run(given: dict[str, Any]) -> int:
+    from course_lib.trainer import distributed
+    from course_lib.trainer.checkpoints import Folder
+
+    resume, out = given.pop("resume", False), given.pop("out", None)
+    if not resume and "data" not in given:
         raise ValueError(
-            f"{out} holds a training already: add --resume to go on with it, or "
-            "choose another --out"
+            "a new run needs --data: a folder of photos, or synthetic, sdnet2018, "
+            "digits or mnist; to continue a run, give its folder: --out RUN --resume"
         )
-    options = settings(given, out, resume)
+    if out is None:
+        if "data" not in given:
+            raise ValueError("--resume needs the folder of the run: --out RUN")
+        name = Path(given["data"]).name or "data"
+        out = Path("runs") / f"{name}-{given.get('arch', OPTIONS['arch'][1])}"
+    out, config = Path(out), Path(out) / "config.json"
+    if resume and not config.is_file():
+        raise ValueError(
+            f"{out} holds no run to resume: there is no {config}. Start one with --data"
+        )
+    options = train_settings(given, out, resume)
+    with distributed.process_group(options["device"]) as device:
+        writes = distributed.world().writes
+        with Folder(out).lock() if writes else nullcontext():
+            if writes and not resume:
+                if config.exists() or Folder(out).exists():
+                    raise ValueError(
+                        f"{out} holds a run already: add --resume to continue it, or "
+                        "choose another --out"
+                    )
+                # Before the data are read, which can take hours and be interrupted.
+                _write_json(config, {"command": options})
+            try:
+                return _train(options, out, device, resume)
+            except Exception:
+                if writes and not resume and not Folder(out).exists():
+                    config.unlink(missing_ok=True)  # nothing to resume, try again
+                    (out / "split.json").unlink(missing_ok=True)
+                raise
+
+
+def _train(
+    options: dict[str, Any], out: Path, device: torch.device, resume: bool
+) -> int:
+    import torch
+
+    import course_lib
+    from course_lib.trainer import TrainingInterrupted, distributed
+
+    world = distributed.world()
     data = _data(options)
     trainer = _trainer(options, data, device, out)
-
-    def say(text: str) -> None:
-        if me.writes and not options["quiet"]:
-            print(text, flush=True)
-
     precision = str(trainer.amp or torch.float32).removeprefix("torch.")
     counts = [len(part) for part in data.parts]
-    say(
-        f"{options['arch']} on {device}, {precision}, {me.size} process(es); "
-        f"{counts[0]:,} + {counts[1]:,} + {counts[2]:,} pictures of "
-        f"{data.preprocessing.size} px, {len(data.classes)} classes"
-    )
-    say(f"{options['data']}: {data.note}")
-    if me.writes:
-        out.mkdir(parents=True, exist_ok=True)
-        about = {
+    loud = world.writes and not options["quiet"]
+    if loud:
+        say(
+            f"{options['arch']} on {device}, {precision}, {world.size} process(es); "
+            f"{counts[0]:,} + {counts[1]:,} + {counts[2]:,} pictures of "
+            f"{data.preprocessing.size} px, {len(data.classes)} classes"
+        )
+        say(f"{options['data']}: {data.note}")
+        say(f"training pictures: {VIEWS[options['augment']]} (see --augment)")
+    if world.writes:
+        _check_split(out, data)
+        metadata = {
             "command": options,
             "trainer": trainer.config.as_dict(),
             "classes": list(data.classes),
-            "preprocessing": trainer.preprocessing,
+            "preprocessing": trainer.preprocessing.as_dict(),
             "pictures": dict(zip(("train", "validation", "test"), counts)),
             "split": data.note,
             "device": str(device),
@@ -183,34 +288,41 @@ def _run(given: dict[str, Any], device: torch.device) -> int:
                 "course_lib": course_lib.__version__,
             },
         }
-        _write_json(out / "config.json", about)
+        _write_json(out / "config.json", metadata)
     try:
         history = trainer.fit(data.parts[0], data.parts[1], resume=resume)
     except TrainingInterrupted as stop:
-        if me.writes:
-            print(f"{stop}.\n\n    {_command(out)}", file=sys.stderr)
+        if world.writes:
+            say(f"{stop}. To resume:\n\n    {_resume_line(out)}", error=True)
         return 130
-    report = trainer.evaluate(data.parts[2])
-    if not me.writes:
+    report = trainer.evaluate(data.parts[2]) if counts[2] else None
+    if not world.writes:
         return 0
-    best = history.best["epoch"]
-    _write_json(out / "report.json", {"epoch": best} | report.as_dict())
-    print(f"test, {report.n:,} pictures, weights of epoch {best}:\n{report.table()}")
+    best = history.best()["epoch"]
+    if report is not None:
+        _write_json(out / "report.json", {"epoch": best} | report.as_dict())
+        say(f"test, {report.n:,} pictures, weights of epoch {best}:\n{report.table()}")
     if not trainer.saved:
-        print(f"error: the last checkpoint is not in {out}", file=sys.stderr)
+        say(f"error: the last checkpoint is not in {out}", error=True)
         return 1
-    say(f"python -m course_lib.predict {out / 'best.pt'} PHOTO ... asks this network")
+    if loud:
+        best = quoted(out / "best.pt")
+        say(f"python -m course_lib.predict {best} PHOTO ... asks this network")
     return 0
 
 
-def _command(out: Path) -> str:
-    return f"python -m course_lib.train --out {shlex.quote(str(out))} --resume"
+def _resume_line(out: Path) -> str:
+    """What to type; quoted for this system's shell."""
+    start = "python"
+    if count := os.environ.get("LOCAL_WORLD_SIZE"):
+        start = f"torchrun --nproc-per-node {count}"
+    return f"{start} -m course_lib.train --out {quoted(out)} --resume"
 
 
 def _warn(message: Warning | str, *_: Any) -> None:
     """Show a warning as a sentence, without the line of code that gave it."""
-    if distributed.world().writes:
-        print(f"warning: {message}", file=sys.stderr, flush=True)
+    if os.environ.get("RANK", "0") == "0":
+        say(f"warning: {message}", error=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -220,17 +332,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 1 if the training failed; 2 for a wrong call or data that
         cannot be used; 130 if it was interrupted.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # names that the terminal cannot show
-            stream.reconfigure(errors="backslashreplace")
-    given = vars(parser(__doc__).parse_args(arguments))
+    any_console()
+    given = vars(train_parser(__doc__).parse_args(arguments))
+    import torch
+
+    from course_lib.data.download import DownloadError
+    from course_lib.data.photos import PhotoError
+    from course_lib.trainer import CheckpointError, PeerLostError
+    from course_lib.weights import WeightsError
+
     if "WORLD_SIZE" in os.environ:
         # torchrun sends it to all when one has died, which they see for themselves.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    out = given.get("out")
     try:
-        with warnings.catch_warnings(), distributed.process_group() as device:
+        with warnings.catch_warnings():
             warnings.showwarning = _warn
-            return _run(given, device)
+            return _run(given)
     except (FloatingPointError, PeerLostError, torch.OutOfMemoryError) as error:
         code, text = 1, str(error)
         if isinstance(error, torch.OutOfMemoryError):
@@ -241,7 +359,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, text = 2, str(error)
     except KeyboardInterrupt:
         code, text = 130, "interrupted"
-    print(f"error: {text}", file=sys.stderr, flush=True)
+        if out and (Path(out) / "config.json").exists():
+            text += f". To resume:\n\n    {_resume_line(Path(out))}"
+    say(f"error: {text}", error=True)
     return code
 
 

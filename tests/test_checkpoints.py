@@ -26,6 +26,7 @@ from course_lib.trainer import (
     loop,
     model_from,
 )
+from course_lib.weights.checkpoints import KEYS, describe
 
 EPOCHS, STEPS = 5, 3
 
@@ -188,7 +189,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(start, whole, tmp_path)
     assert child.exitcode == 0
     assert_same_end(tmp_path, whole)
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"best.pt", "history.csv", "last.pt", "previous.pt"}
+    assert left == {"best.pt", "history.csv", "last.pt", "lock", "previous.pt"}
 
 
 def test_killed_from_outside_at_random_it_ends_with_the_same_bits(
@@ -211,7 +212,7 @@ def test_killed_from_outside_at_random_it_ends_with_the_same_bits(
 # --------------------------------------------------------------------- Ctrl-C
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("call", [2, STEPS + 1, STEPS])
 def test_a_signal_saves_and_stops(name, call, whole, tmp_path):
     calls, number = 0, getattr(signal, name)
@@ -285,10 +286,10 @@ def test_checkpoints_of_another_training_are_refused(tmp_path):
         train(tmp_path, resume=True, epochs=1, seed=3)
     train(tmp_path, resume=True, epochs=1, workers=1)  # computes the same
     trainer = trainer_in(tmp_path, epochs=1)
-    with pytest.raises(CheckpointError, match="22 training images, now 21"):
+    with pytest.raises(CheckpointError, match="images were 22 and are 21"):
         trainer.fit(data(21, 0), data(9, 1), resume=True)
     trainer.classes = ("a", "b", "d")
-    with pytest.raises(CheckpointError, match="the classes were a, b, c"):
+    with pytest.raises(CheckpointError, match=r"classes were .*'c'"):
         trainer.fit(data(22, 0), data(9, 1), resume=True)
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
     other = Trainer(model, trainer.config, classes="abc")
@@ -319,13 +320,13 @@ def run(tmp_path):
 def test_a_truncated_file_is_put_aside_and_the_one_before_is_used(run, whole):
     content = (run / "last.pt").read_bytes()
     (run / "last.pt").write_bytes(content[: len(content) // 2])
-    with pytest.warns(UserWarning, match=r"truncated .* goes on from previous\.pt"):
+    with pytest.warns(UserWarning, match=r"truncated .* resumes from previous\.pt"):
         train(run, resume=True)
     assert (run / "damaged.pt").stat().st_size == len(content) // 2
     assert_same_end(run, whole)
     for name in ("last.pt", "previous.pt"):
         (run / name).write_bytes(b"")
-    with pytest.raises(CheckpointError, match="no checkpoint to go on from"):
+    with pytest.raises(CheckpointError, match="no checkpoint to resume from"):
         train(run, resume=True)
 
 
@@ -377,7 +378,7 @@ def test_loading_runs_no_code_and_takes_no_foreign_file(tmp_path, monkeypatch):
         load_checkpoint(tmp_path / "part.pt")
     with pytest.raises(CheckpointError, match="no such file"):
         load_checkpoint(tmp_path / "none.pt")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="no regular file"):
         load_checkpoint(tmp_path)
 
 
@@ -405,7 +406,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_goes_on(
     child.join(180)
     assert child.exitcode == 0
     after = {path.name: path.read_bytes() for path in run.iterdir()}
-    assert after.keys() == before.keys()
+    assert sorted(after) == sorted(before)
     assert all(after[n] == before[n] for n in after if n.endswith(".pt"))
     train(run, resume=True)
     assert_same_end(run, whole)
@@ -419,9 +420,9 @@ def test_the_network_comes_back_from_its_file(block, tmp_path):
     model = ResNet(
         block, [1, 1, 1, 1], num_classes=3, in_channels=1, stem="small"
     ).eval()
-    state = {"arch": checkpoints.describe(model), "model": model.state_dict()}
+    state = {"arch": describe(model), "model": model.state_dict()}
     path = tmp_path / "net.pt"
-    checkpoints.save(path, dict.fromkeys(checkpoints.KEYS) | state)
+    checkpoints.save(path, dict.fromkeys(KEYS) | state)
     back = model_from(load_checkpoint(path))
     x = torch.randn(2, 1, 8, 8)
     assert torch.equal(back(x), model(x))
@@ -429,7 +430,7 @@ def test_the_network_comes_back_from_its_file(block, tmp_path):
 
 
 def test_a_foreign_network_is_named():
-    assert checkpoints.describe(nn.Linear(2, 2)) is None
+    assert describe(nn.Linear(2, 2)) is None
     with pytest.raises(CheckpointError, match="build it yourself"):
         model_from({"arch": None, "model": {}})
 
@@ -437,9 +438,9 @@ def test_a_foreign_network_is_named():
 def test_the_best_weights_stand_alone(tmp_path):
     trainer = train(tmp_path)
     state = load_checkpoint(tmp_path / "best.pt")
-    assert state["epoch"] == trainer.history.best["epoch"]
+    assert state["epoch"] == trainer.history.best()["epoch"]
     assert "optimizer" not in state
     for key, value in trainer.model.state_dict().items():
         assert torch.equal(state["model"][key], value)
     text = (tmp_path / "history.csv").read_text()
-    assert text == trainer.history.text()
+    assert text == trainer.history.csv()

@@ -22,7 +22,7 @@ from course_lib.inference import (
 )
 from course_lib.inference.choosing import check
 from course_lib.resnet import BasicBlock, Bottleneck, PlainBlock, ResNet
-from course_lib.trainer.precision import native_bf16
+from course_lib.trainer.config import native_bf16
 
 
 def lively(model):

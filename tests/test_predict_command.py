@@ -44,7 +44,8 @@ def run(tmp_path_factory):
     data = torch.utils.data.TensorDataset(
         torch.randn(6, 3, 40, 40), torch.arange(6) % 3
     )
-    trainer = Trainer(model, config, classes=CLASSES, preprocessing=NUMBERS)
+    prepare = Preprocessing.from_dict(NUMBERS)
+    trainer = Trainer(model, config, classes=CLASSES, preprocessing=prepare)
     trainer.fit(data, data)
     return folder, model
 

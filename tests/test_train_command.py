@@ -1,22 +1,29 @@
+import copy
 import importlib.util
 import json
+import multiprocessing
+import os
 import runpy
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from course_lib import resnet, train
-from course_lib.data import sources
+from course_lib import commands, resnet, train
+from course_lib.data import augment, sources
 from course_lib.data.digits import digits
 from course_lib.data.sources import source
 from course_lib.predict import load_predictor
 from course_lib.resnet import BasicBlock, ResNet
 from course_lib.trainer import Trainer, load_checkpoint
+from course_lib.trainer.checkpoints import Folder
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +71,9 @@ def test_a_folder_of_photos_is_trained_on_tested_and_asked(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("resnet18 on cpu, float32, 1 process(es); 20 + 4 + 4")
     assert lines[1].endswith("split class by class, by the names of the files")
-    assert lines[2].startswith("epoch 1/2: ") and lines[3].startswith("epoch 2/2: ")
-    assert lines[4].startswith("test, 4 pictures, weights of epoch ")
+    assert lines[2].startswith("training pictures: mirrored left to right")
+    assert lines[3].startswith("epoch 1/2: ") and lines[4].startswith("epoch 2/2: ")
+    assert lines[5].startswith("test, 4 pictures, weights of epoch ")
 
     run = tmp_path / "run"
     config = json.loads((run / "config.json").read_text())
@@ -99,7 +107,7 @@ def test_a_folder_of_photos_is_trained_on_tested_and_asked(
 
 def test_interrupted_it_goes_on_with_its_folder_alone(tmp_path, monkeypatch, capsys):
     folder = photos(tmp_path / "photos", {"dark": 14, "light": 14})
-    views, calls = sources.photo_views, 0
+    views, calls = augment.flip_views, 0
     assert call("--data", folder, *SHORT, "--out", "whole", "--quiet") == 0
 
     def interrupted(x, generator):
@@ -109,7 +117,7 @@ def test_interrupted_it_goes_on_with_its_folder_alone(tmp_path, monkeypatch, cap
             signal.raise_signal(signal.SIGINT)
         return views(x, generator)
 
-    monkeypatch.setattr(sources, "photo_views", interrupted)
+    monkeypatch.setitem(augment.AUGMENTATIONS, "flip", interrupted)
     assert call("--data", folder, *SHORT, "--out", "my run") == 130
     error = capsys.readouterr().err
     assert "stopped in epoch 2 after 1 of 3 batches" in error
@@ -117,7 +125,7 @@ def test_interrupted_it_goes_on_with_its_folder_alone(tmp_path, monkeypatch, cap
     assert not (tmp_path / "my run" / "report.json").exists()
 
     assert call("--data", folder, *SHORT, "--out", "my run") == 2
-    assert "holds a training already: add --resume" in capsys.readouterr().err
+    assert "holds a run already: add --resume" in capsys.readouterr().err
     assert call("--out", "my run", "--resume", "--seed", 1) == 2
     assert "--seed was 0 and is 1" in capsys.readouterr().err
 
@@ -150,7 +158,7 @@ def test_digits_are_gray_and_have_the_stem_for_small_pictures(tmp_path, monkeypa
     expected = digits("train", size=16)
     assert np.array_equal(pictures[:, 0].numpy(), expected.images[[0, 5]])
     assert labels.tolist() == [expected.labels[0], expected.labels[5]]
-    x, _ = kept["trainer"].inputs(*kept["training"].batch(range(1000)))
+    x, _ = kept["trainer"].prepare(*kept["training"].batch(range(1000)))
     assert abs(x.mean().item()) < 0.02 and abs(x.std().item() - 1) < 0.02
 
 
@@ -207,11 +215,177 @@ def test_words_that_are_no_options_end_with_the_usage(capsys):
         assert "usage: python -m course_lib.train" in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_settings_is_named(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"command": []}',
+        '{"command": {"data": 5}}',
+        '{"command": {"data": "digits", "epochs": "many"}}',
+        '{"command": {"data": "digits", "quiet": 1}}',
+        '{"command": {"data": "digits", "speed": 1}}',
+        '{"command": {"epochs": 3}}',
+    ],
+)
+def test_a_file_that_is_no_settings_is_named(text, tmp_path, capsys):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.json").write_text("{")
+    (tmp_path / "run" / "config.json").write_text(text)
     assert call("--out", "run", "--resume") == 2
     assert "config.json is damaged" in capsys.readouterr().err
+
+
+def test_a_new_run_needs_data_and_a_resumed_one_a_run(tmp_path, capsys):
+    assert call("--out", "run") == 2
+    assert "a new run needs --data" in capsys.readouterr().err
+    assert call("--resume") == 2
+    assert "--out RUN" in capsys.readouterr().err
+    for out in ("nowhere", "'nowhere", "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        for more in ((), ("--data", "digits")):
+            assert call("--out", out, "--resume", *more) == 2
+            assert f"{out} holds no run to resume" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty"]
+
+
+def test_interrupted_while_photos_are_decoded_it_resumes_with_them(
+    tmp_path, monkeypatch, capsys
+):
+    folder = photos(tmp_path / "photos", {"dark": 6, "light": 6})
+    read = sources.source
+
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    options = (*SHORT, "--epochs", 1, "--quiet")
+    monkeypatch.setattr(sources, "source", interrupted)
+    assert call("--data", folder, *options, "--out", "run") == 130
+    said = capsys.readouterr().err
+    assert "python -m course_lib.train --out run --resume" in said
+    monkeypatch.setattr(sources, "source", read)
+    assert call("--data", "digits", "--out", "run") == 2  # nothing is overwritten
+    assert call("--out", "run", "--resume") == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["classes"] == ["dark", "light"]
+    assert config["command"]["data"] == str(folder)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_run_that_could_not_start_leaves_nothing_in_the_way(tmp_path, capsys):
+    folder = photos(tmp_path / "photos", {"a": 6, "b": 6})
+    (folder / "a" / "a00.png").write_bytes(b"no picture")
+    options = ("--data", folder, *SHORT, "--epochs", 1, "--quiet", "--out", "run")
+    assert call(*options) == 2
+    assert call(*options, "--skip-broken") == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("rename", "a0.png is gone"),
+        ("edit", "a0.png has changed"),
+        ("add", "new.png is new"),
+        ("move", "a0.png was in train and is in test"),
+    ],
+)
+def test_photos_that_changed_are_named_on_resume(change, said, tmp_path):
+    before = [
+        [["a0.png", "11"], ["a1.png", "22"]],
+        [["b.png", "33"]],
+        [["c.png", "44"]],
+    ]
+    data = SimpleNamespace(files=before)
+    train._check_split(tmp_path, data)
+    train._check_split(tmp_path, data)  # the same again
+    now = copy.deepcopy(before)
+    if change == "rename":
+        now[0][0][0] = "z.png"
+    elif change == "edit":
+        now[0][0][1] = "99"
+    elif change == "add":
+        now[2].append(["new.png", "55"])
+    else:
+        now[2].append(now[0].pop(0))
+    with pytest.raises(ValueError, match=said):
+        train._check_split(tmp_path, SimpleNamespace(files=now))
+    (tmp_path / "split.json").write_text("[]")
+    with pytest.raises(ValueError, match="damaged"):
+        train._check_split(tmp_path, data)
+
+
+@pytest.mark.parametrize(
+    ("system", "line"), [("nt", '"my run"'), ("posix", "'my run'")]
+)
+def test_lines_to_paste_are_quoted_for_the_system(system, line, monkeypatch):
+    monkeypatch.setattr(commands.os, "name", system)
+    assert commands.quoted("my run") == line
+    plain = r"runs\mine-2" if system == "nt" else "runs/mine-2"
+    assert commands.quoted(plain) == plain
+
+
+def test_two_runs_into_one_folder_are_refused(tmp_path, capsys):
+    holder = multiprocessing.get_context("fork").Process(target=hold, args=("run",))
+    holder.start()
+    try:
+        while not (tmp_path / "run" / "held").exists():
+            assert holder.is_alive()
+            time.sleep(0.01)
+        assert call("--data", "digits", "--out", "run") == 2
+        assert "another process is training into run" in capsys.readouterr().err
+    finally:
+        holder.kill()
+        holder.join()
+    assert not (tmp_path / "run" / "config.json").exists()
+    with Folder("run").lock():  # the system let go when the process was killed
+        pass
+
+
+def hold(folder):
+    with Folder(folder).lock():
+        (Path(folder) / "held").touch()
+        time.sleep(60)
+
+
+def test_cracks_that_differ_by_direction_can_be_told_apart(tmp_path, capsys):
+    """The default of a folder turns nothing; --augment photo makes them alike."""
+    for name, axis in (("horizontal", 0), ("vertical", 1)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(40):
+            pixels = np.random.default_rng([axis, i]).integers(120, 200, (36, 36, 3))
+            place = [slice(None)] * 2
+            place[axis] = slice(5 + i % 26, 8 + i % 26)
+            pixels[tuple(place)] = 20
+            path = tmp_path / "photos" / name / f"{name}{i}.png"
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+    options = ("--data", "photos", *SHORT, "--epochs", 4, "--out", "run")
+    assert call(*options) == 0
+    assert json.loads(Path("run/report.json").read_text())["accuracy"] == 1
+    assert "mirrored left to right" in capsys.readouterr().out
+    config = json.loads(Path("run/config.json").read_text())
+    assert config["command"]["augment"] == "flip"
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; from course_lib import train\n"
+        "try: train.main(['--help'])\n"
+        "except SystemExit: sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(train.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_broken_photos_can_be_left_out(tmp_path):
+    folder = photos(tmp_path / "photos", {"a": 5, "b": 5})
+    (folder / "a" / "a00.png").write_bytes(b"no picture")
+    options = {"size": 32, "root": tmp_path, "cache": tmp_path / "cache"}
+    with pytest.warns(UserWarning, match="skipped 1 of 10"):
+        data = source(str(folder), skip_broken=True, **options)
+    assert sum(map(len, data.parts)) == 9
 
 
 @pytest.mark.filterwarnings("default")
@@ -227,7 +401,8 @@ def test_warnings_are_sentences_and_the_photos_left_out_are_named(tmp_path, caps
 
 def test_a_training_that_diverges_ends_with_exit_code_1(tmp_path, monkeypatch, capsys):
     folder = photos(tmp_path / "photos", {"a": 6, "b": 6})
-    monkeypatch.setattr(sources, "photo_views", lambda x, generator: x * torch.inf)
+    broken = {"flip": lambda x, generator: x * torch.inf}
+    monkeypatch.setattr(augment, "AUGMENTATIONS", broken)
     assert call("--data", folder, *SHORT, "--out", "run") == 1
     assert capsys.readouterr().err.startswith("error: the loss became nan")
 
@@ -235,7 +410,7 @@ def test_a_training_that_diverges_ends_with_exit_code_1(tmp_path, monkeypatch, c
 def test_help_teaches(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train", "--help"])
     with (
-        pytest.warns(RuntimeWarning, match="found in sys.modules"),
+        pytest.warns(RuntimeWarning, match=r"found in sys\.modules"),
         pytest.raises(SystemExit) as stop,
     ):
         runpy.run_module("course_lib.train", run_name="__main__")

@@ -161,7 +161,7 @@ def train(run: Experiment, parts: list[Dataset], seed: int) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     report = trainer.evaluate(parts[2])
     return {
-        "best_epoch": history.best["epoch"],
+        "best_epoch": history.best()["epoch"],
         "accuracy": f"{report.accuracy:.5f}",
         "macro_f1": f"{report.macro_f1:.5f}",
         "calibration_error": f"{report.calibration_error:.4f}",

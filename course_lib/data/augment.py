@@ -9,11 +9,13 @@ spread, so they serve any normalization.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-__all__ = ["digit_views", "photo_views"]
+__all__ = ["AUGMENTATIONS", "digit_views", "flip_views", "photo_views"]
 
 
 def _uniform(
@@ -52,6 +54,28 @@ def photo_views(images: Tensor, generator: torch.Generator) -> Tensor:
             for image, way in zip(images, ways)
         ]
     )
+    return _light(x, generator)
+
+
+def flip_views(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror photos left to right, and light them, for scenes with an up and a down.
+
+    Half of the pictures are mirrored; brightness, contrast and color strength change
+    as in :func:`photo_views`.
+
+    Args:
+        images: float [B, C, H, W], normalized.
+        generator: on the CPU; decides everything.
+
+    Returns:
+        float [B, C, H, W], new memory.
+    """
+    mirrored = _uniform(images, generator, 0, 1) < 0.5
+    return _light(torch.where(mirrored, images.flip(3), images), generator)
+
+
+def _light(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Change brightness, contrast and color strength by up to a third."""
     mean = x.mean((1, 2, 3), keepdim=True)
     if x.shape[1] == 3:
         color = _uniform(x, generator, 0.67, 1.33)
@@ -91,3 +115,12 @@ def digit_views(
     ]
     grid = affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
     return grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+# The names of the train command's --augment.
+AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor] | None] = {
+    "none": None,
+    "flip": flip_views,
+    "photo": photo_views,
+    "digits": digit_views,
+}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from course_lib.inference.folding import fold
 from course_lib.inference.programs import Program, as_graph, compiled, in_format
-from course_lib.trainer.precision import native_bf16
+from course_lib.trainer.config import native_bf16
 
 __all__ = [
     "BF16_BOUND",

@@ -6,18 +6,17 @@
     print(trainer.evaluate(test).table())
 
 Read it in this order: ``course_lib.training`` (the step itself), :mod:`.config`,
-:mod:`.batches` (which images come when), :mod:`.inputs` (how they reach the network),
-:mod:`.state` and :mod:`.checkpoints` (what is kept), :mod:`.loop` (all together), and
-:mod:`.distributed` for several processes.
+:mod:`.batches` (which images come when, and how they reach the network), :mod:`.state`
+and :mod:`.checkpoints` (what is kept), :mod:`.loop` (all together), :mod:`.distributed`
+for several processes, and :mod:`.tensorboard` for curves.
 """
 
-from course_lib.trainer.checkpoints import CheckpointError, model_from
-from course_lib.trainer.checkpoints import load as load_checkpoint
 from course_lib.trainer.config import TrainerConfig
 from course_lib.trainer.distributed import PeerLostError, process_group
-from course_lib.trainer.history import History
-from course_lib.trainer.interrupts import TrainingInterrupted
-from course_lib.trainer.loop import Trainer
+from course_lib.trainer.loop import Trainer, TrainingInterrupted
+from course_lib.trainer.state import History
+from course_lib.weights.checkpoints import CheckpointError, model_from
+from course_lib.weights.checkpoints import load as load_checkpoint
 
 __all__ = [
     "CheckpointError",

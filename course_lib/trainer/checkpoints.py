@@ -1,33 +1,27 @@
-"""Files from which a training goes on, whatever happened to the process.
+"""The folder from which a training resumes, whatever happened to the process.
 
 A new file is written under another name, forced to the disk and then renamed, so at
-every moment a whole one is there. The last one and the one before are kept. Loading
-takes numbers, texts, lists and dictionaries only: no file can run code.
+every moment a whole one is there; the last one and the one before are kept. (A
+distributed checkpoint is several files, and Lightning's and Accelerate's are not forced
+to the disk before the old one goes: after a power cut there can be none.)
 """
 
 from __future__ import annotations
 
 import os
-import pickle
 import warnings
-import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import nn
 
-from course_lib import resnet
+from course_lib.weights.checkpoints import FORMAT, KEYS, CheckpointError, load
 
-__all__ = ["CheckpointError", "Folder", "load", "model_from", "save"]
+__all__ = ["Folder", "save", "write"]
 
-FORMAT = "course_lib checkpoint 1"
-KEYS = ("arch", "classes", "config", "epoch", "history", "model", "preprocessing")
-MORE_KEYS = ("best", "images", "optimizer", "random", "scaler", "scheduler", "step")
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint cannot be read, or is none, or is one of another training."""
+RESUME_KEYS = ("best", "images", "optimizer", "scaler", "scheduler", "step", "sums")
 
 
 def write(path: Path, fill: Any) -> None:
@@ -38,7 +32,7 @@ def write(path: Path, fill: Any) -> None:
         fill: called with a file opened for bytes, writes the contents.
 
     Raises:
-        OSError: if it could not be written; the old file is as it was.
+        OSError: names the file, which is as it was.
     """
     scratch = path.with_name(path.name + ".tmp")
     try:
@@ -48,8 +42,11 @@ def write(path: Path, fill: Any) -> None:
             os.fsync(file.fileno())
         scratch.replace(path)
         _sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         scratch.unlink(missing_ok=True)
+        if type(error) is RuntimeError or isinstance(error, OSError):
+            # torch reports a failed write so, and a full disk names no file.
+            raise OSError(f"{path} could not be written: {error}") from error
         raise
 
 
@@ -64,75 +61,21 @@ def _sync_folder(folder: Path) -> None:
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write one checkpoint, atomically.
-
-    Raises:
-        OSError: if it could not be written, for example to a full disk.
-    """
-
-    def fill(file: Any) -> None:
-        try:
-            torch.save({"format": FORMAT, **state}, file)
-        except RuntimeError as error:  # how torch reports a failed write
-            raise OSError(f"{path}: {error}") from error
-
-    write(path, fill)
-
-
-def load(path: str | os.PathLike, keys: tuple[str, ...] = KEYS) -> dict[str, Any]:
-    """Read a checkpoint, all tensors on the CPU.
-
-    Args:
-        path: a ``*.pt`` file that the trainer wrote.
-        keys: what it must hold.
-
-    Returns:
-        The dictionary: "model" (a ``state_dict`` with torchvision's names), "arch"
-        (see :func:`model_from`), "classes", "preprocessing", "epoch", "history",
-        "config" and, in ``last.pt``, what is needed to go on.
-
-    Raises:
-        CheckpointError: says what is wrong with the file.
-    """
-    path = Path(path)
-    try:
-        with zipfile.ZipFile(path) as file:
-            damaged = file.testzip()  # torch does not compare the checksums
-        if damaged is not None:
-            raise CheckpointError(f"{path} is damaged: the checksum of {damaged}")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except zipfile.BadZipFile:
-        raise CheckpointError(
-            f"{path} is truncated or no checkpoint (it is no whole zip archive)"
-        ) from None
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} holds more than numbers and texts, which could run code when "
-            "loaded; it is refused"
-        ) from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} is no checkpoint of this trainer (its format is not {FORMAT!r})"
-        )
-    if missing := [key for key in keys if key not in state]:
-        raise CheckpointError(f"{path} lacks {', '.join(missing)}")
-    return state
+    """Write one checkpoint, atomically; see :func:`write`."""
+    write(path, lambda file: torch.save({"format": FORMAT, **state}, file))
 
 
 class Folder:
     """The checkpoints of one training: ``last.pt``, ``previous.pt``, ``best.pt``."""
 
+    locked: ClassVar[set[Path]] = set()  # by this process
+
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
         self.last, self.previous = self.path / "last.pt", self.path / "previous.pt"
-        self.best = self.path / "best.pt"
 
-    def __bool__(self) -> bool:
-        """Whether a training has left something to go on from."""
+    def exists(self) -> bool:
+        """Whether a training has left something to resume from."""
         return self.last.exists() or self.previous.exists()
 
     def save(self, state: Any) -> None:
@@ -149,12 +92,12 @@ class Folder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if state.step == 0:
-            text = state.history.text().encode()
+            text = state.history.csv().encode()
             write(self.path / "history.csv", lambda file: file.write(text))
             if state.last_was_best:
-                save(self.best, state.to_predict())
+                save(self.path / "best.pt", state.to_predict())
         fresh = self.path / "next.pt"
-        save(fresh, state.to_go_on())
+        save(fresh, state.to_resume())
         # A kill between the two leaves previous.pt, which is as good as last.pt was.
         if self.last.exists():
             self.last.replace(self.previous)
@@ -169,65 +112,62 @@ class Folder:
         Raises:
             CheckpointError: if there are files, and none of them can be used.
         """
-        troubles = []
-        for path in (self.last, self.previous):
-            if not path.exists():
-                continue
+        problems = []
+        for path in filter(Path.exists, (self.last, self.previous)):
             try:
-                state = load(path, KEYS + MORE_KEYS)
+                state = load(path, KEYS + RESUME_KEYS)
             except CheckpointError as error:
-                troubles.append(str(error))
+                problems.append(str(error))
                 continue
-            if troubles:
-                aside = self.path / "damaged.pt"
-                self.last.replace(aside)
+            if problems:
+                self.last.replace(self.path / "damaged.pt")
                 warnings.warn(
-                    f"{troubles[0]}. It is kept as {aside.name}; the training goes on "
+                    f"{problems[0]}. It is kept as damaged.pt; the training resumes "
                     f"from {path.name}",
                     stacklevel=2,
                 )
             return state
-        if troubles:
+        if problems:
             raise CheckpointError(
-                "there is no checkpoint to go on from: "
-                + "; ".join(troubles)
-                + ". Start anew in another folder"
+                f"there is no checkpoint to resume from: {'; '.join(problems)}. Start "
+                "anew in another folder"
             )
         return None
 
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes out; the system lets go when this one dies.
 
-def describe(model: nn.Module) -> dict[str, Any] | None:
-    """What :func:`model_from` needs to build a model again; None for foreign ones."""
-    if type(model) is not resnet.ResNet:
-        return None
-    stages = (model.layer1, model.layer2, model.layer3, model.layer4)
-    return {
-        "block": type(model.layer1[0]).__name__,
-        "layers": [len(stage) for stage in stages],
-        "num_classes": model.fc.out_features,
-        "in_channels": model.conv1.in_channels,
-        "stem": "small" if isinstance(model.maxpool, nn.Identity) else "imagenet",
-    }
+        Raises:
+            CheckpointError: if another process trains into this folder.
+        """
+        key = self.path.resolve()
+        if key in Folder.locked:  # by the command that calls the trainer
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("ab") as file:
+            try:
+                _lock(file.fileno())
+            except (BlockingIOError, PermissionError):
+                raise CheckpointError(
+                    f"another process is training into {self.path}; wait for it, or "
+                    "choose another folder"
+                ) from None
+            Folder.locked.add(key)
+            try:
+                yield
+            finally:
+                Folder.locked.remove(key)
 
 
-def model_from(state: dict[str, Any]) -> resnet.ResNet:
-    """The network of a checkpoint, with its weights, in eval mode, on the CPU.
+def _lock(handle: int) -> None:
+    """Lock an open file for this process alone: workers that it forks hold no lock."""
+    if os.name == "nt":
+        import msvcrt
 
-    Args:
-        state: what :func:`load` gave.
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
 
-    Raises:
-        CheckpointError: if it is none of ``course_lib.resnet``.
-    """
-    arch = dict(state["arch"] or {})
-    blocks = {kind.__name__: kind for kind in (resnet.BasicBlock, resnet.Bottleneck)}
-    blocks["PlainBlock"] = resnet.PlainBlock
-    try:
-        model = resnet.ResNet(blocks[arch.pop("block")], arch.pop("layers"), **arch)
-        model.load_state_dict(state["model"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            "the checkpoint's network is none of course_lib.resnet; build it yourself "
-            'and give it the weights: model.load_state_dict(checkpoint["model"])'
-        ) from error
-    return model.eval()
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,153 +1,178 @@
-"""Every setting of a training in one place, checked before anything starts."""
+"""Every setting of a training, checked before anything starts, and what it makes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
-__all__ = ["TrainerConfig"]
+import torch
+from torch import nn
 
-# Where the training goes on may differ from where it began, not what it computes.
-_FREE = frozenset({"workers", "progress", "log_dir", "checkpoint_dir"})
+__all__ = [
+    "TrainerConfig",
+    "native_bf16",
+    "optimizer_for",
+    "precision_type",
+    "schedule_for",
+]
+
+CHOICES = {
+    "optimizer": ("adam", "adamw", "sgd"),
+    "precision": ("auto", "fp32", "bf16", "fp16"),
+    "channels_last": (True, False),
+    "compile": (True, False),
+    "progress": (True, False),
+}
+# A training may resume elsewhere than it began, as long as it computes the same.
+_FREE = {"workers", "progress", "log_dir", "checkpoint_dir"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
     """How to train. The same settings, data and seed give the same training.
 
-    Attributes:
-        epochs: passes over the training data.
-        batch_size: images per optimizer step, of all processes together.
-        optimizer: "adam" (Kingma and Ba 2015), "adamw" (Loshchilov and Hutter 2019)
-            or "sgd" with ``momentum``.
-        learning_rate: the highest one, reached after the warm-up.
-        momentum: of "sgd"; the others ignore it.
-        weight_decay: for weights with two dimensions or more; BN and biases have none.
-        warmup: share of all steps in which the rate rises linearly (Goyal et al.
-            2017, section 2.2); then it falls to zero along half a cosine (Loshchilov
-            and Hutter 2017, equation 5).
-        label_smoothing: share of the target spread evenly over all classes (Szegedy
-            et al. 2016, section 7).
-        class_weights: weight of each class in the loss, such as
-            ``course_lib.data.balance.class_weights`` gives; None weighs all alike.
-        precision: "fp32", "bf16", "fp16" (CUDA only, with a gradient scaler), or
-            "auto": bf16 where the hardware computes in it natively, else fp32.
-        channels_last: keep the channels of a pixel side by side in memory, which
-            convolutions prefer; results differ by rounding only.
-        compile: hand the model to ``torch.compile``; the first step takes minutes.
-        clip: largest norm of all gradients together; None leaves them alone.
-        seed: decides the order of the data, the augmentation and dropout. (The
-            first weights are the model's own: seed before you build it.)
-        workers: processes that prepare batches; 0 does it between steps. The
-            number changes nothing in the result. On the CPU, tensors and
-            ``ByteImages`` are ready as they are and need none.
-        progress: show how far the training is.
-        log_dir: folder for TensorBoard; None writes none.
-        checkpoint_dir: folder for checkpoints and ``history.csv``; None writes none.
-
     Raises:
         ValueError: names the setting, its value and what is allowed.
     """
 
-    epochs: int = 10
-    batch_size: int = 64
-    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
-    learning_rate: float = 2e-3
+    epochs: int = 10  # passes over the training data
+    batch_size: int = 64  # images per step, of all processes together
+    # "adam" (Kingma and Ba 2015), "adamw" (Loshchilov and Hutter 2019), or "sgd" with
+    # momentum; weights with fewer than two dimensions (BN, biases) have no decay.
+    optimizer: str = "adamw"
+    learning_rate: float = 2e-3  # the highest one, reached after the warm-up
     momentum: float = 0.9
     weight_decay: float = 0.05
+    # Share of all steps in which the rate rises (Goyal et al. 2017, section 2.2); then
+    # it falls to 0 along half a cosine (Loshchilov and Hutter 2017, equation 5).
     warmup: float = 0.1
+    # Share of the target spread over all classes (Szegedy et al. 2016, section 7).
     label_smoothing: float = 0.0
-    class_weights: tuple[float, ...] | None = None
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    channels_last: bool = True
-    compile: bool = False
-    clip: float | None = None
-    seed: int = 0
-    workers: int = 0
-    progress: bool = True
-    log_dir: str | None = None
-    checkpoint_dir: str | None = None
+    class_weights: tuple[float, ...] | None = None  # of each class in the loss
+    # "fp32", "bf16", "fp16" (CUDA only), or "auto": bf16 where it is native.
+    precision: str = "auto"
+    channels_last: bool = True  # convolutions prefer a pixel's channels side by side
+    compile: bool = False  # torch.compile the model: the first step takes minutes
+    clip: float | None = None  # largest norm of all gradients together
+    seed: int = 0  # of order, augmentation, dropout; seed the weights yourself
+    workers: int = 0  # processes that prepare batches; changes no result
+    progress: bool = True  # a bar in a terminal, and a line per epoch
+    log_dir: str | None = None  # for TensorBoard
+    checkpoint_dir: str | None = None  # for checkpoints and history.csv
 
     def __post_init__(self) -> None:
         if self.class_weights is not None:  # a tensor or a list will do
-            weights = tuple(float(weight) for weight in self.class_weights)
+            weights = tuple(map(float, self.class_weights))
             object.__setattr__(self, "class_weights", weights)
+            positive = weights and all(0 < weight < math.inf for weight in weights)
+            self._check("class_weights", positive, "positive numbers, one per class")
         for name in ("log_dir", "checkpoint_dir"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, str(getattr(self, name)))
-        for name, allowed, test in _RULES:
+        for name in ("epochs", "batch_size", "seed", "workers"):
+            value, least = getattr(self, name), int(name in ("epochs", "batch_size"))
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            fits = whole and value >= least
+            self._check(name, fits, f"a whole number from {least} up")
+        for name in ("momentum", "warmup", "label_smoothing"):
+            self._check(name, 0 <= self._number(name) < 1, "at least 0 and below 1")
+        decay = 0 <= self._number("weight_decay") < math.inf
+        self._check("weight_decay", decay, "at least 0")
+        for name in ("learning_rate", "clip"):
+            fits = 0 < self._number(name) < math.inf
+            if name != "clip" or self.clip is not None:
+                self._check(name, fits, "a number above 0")
+        for name, allowed in CHOICES.items():
+            listed = ", ".join(
+                f'"{c}"' if isinstance(c, str) else str(c) for c in allowed
+            )
             value = getattr(self, name)
-            try:
-                fits = test(value)
-            except TypeError:
-                fits = False
-            if not fits:
-                raise ValueError(f"{name} must be {allowed}, got {value!r}")
+            fits = type(value) is type(allowed[0]) and value in allowed
+            self._check(name, fits, f"one of {listed}")
+
+    def _number(self, name: str) -> float:
+        """A setting, or NaN, which is in no range, where it is no number."""
+        value = getattr(self, name)
+        return value if isinstance(value, int | float) else math.nan
+
+    def _check(self, name: str, fits: Any, allowed: str) -> None:
+        if not fits:
+            raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """All settings, ready for ``json.dumps``."""
-        values = asdict(self)
-        if self.class_weights is not None:
-            values["class_weights"] = list(self.class_weights)
-        return values
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainerConfig:
-        """The settings that :meth:`as_dict` gave.
-
-        Raises:
-            ValueError: for a name that is no setting, or a bad value.
-        """
-        if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
-            raise ValueError(f"{unknown} are no settings of TrainerConfig")
-        return cls(**values)
+        weights = self.class_weights and list(self.class_weights)
+        return asdict(self) | {"class_weights": weights}
 
     def differences(self, other: dict[str, Any]) -> Iterator[str]:
-        """What keeps a training with other settings from going on with these."""
-        mine = self.as_dict()
-        for name in sorted(set(mine) - _FREE):
-            if name not in other or other[name] != mine[name]:
-                yield f"{name} was {other.get(name)!r} and is {mine[name]!r}"
+        """What keeps a training with other settings from resuming with these."""
+        for name, mine in self.as_dict().items():
+            if name not in _FREE and other.get(name) != mine:
+                yield f"{name} was {other.get(name)!r} and is {mine!r}"
 
 
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def native_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 in hardware, so that it pays.
+
+    GPUs do from compute capability 8.0 on (Ampere), x86 processors with AVX512-BF16
+    or AMX. Others emulate it, which is slower than float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # Private names until torch 2.11; an absent one counts as "no".
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    found = any(getattr(torch.cpu, name, bool)() for name in names)
+    return device.type == "cpu" and found
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def precision_type(precision: str, device: torch.device) -> torch.dtype | None:
+    """The type for autocast; None computes in the model's own.
+
+    Raises:
+        ValueError: for fp16 on anything but a CUDA device.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise ValueError(
+            f'precision must not be "fp16" on {device.type}: its range needs a '
+            'gradient scaler and a CUDA GPU; use "auto"'
+        )
+    if precision == "auto":
+        precision = "bf16" if native_bf16(device) else "fp32"
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
-_Rule = tuple[str, str, Callable[[Any], bool]]
-_RULES: tuple[_Rule, ...] = (
-    ("epochs", "a whole number from 1 up", lambda v: _whole(v) and v >= 1),
-    ("batch_size", "a whole number from 1 up", lambda v: _whole(v) and v >= 1),
-    (
-        "optimizer",
-        '"adam", "adamw" or "sgd"',
-        lambda v: v in ("adam", "adamw", "sgd"),
-    ),
-    ("learning_rate", "a number above 0", lambda v: _number(v) and v > 0),
-    ("momentum", "at least 0 and below 1", lambda v: _number(v) and 0 <= v < 1),
-    ("weight_decay", "at least 0", lambda v: _number(v) and v >= 0),
-    ("warmup", "at least 0 and below 1", lambda v: _number(v) and 0 <= v < 1),
-    ("label_smoothing", "at least 0 and below 1", lambda v: _number(v) and 0 <= v < 1),
-    (
-        "class_weights",
-        "None, or positive numbers, one for each class",
-        lambda v: v is None or (len(v) > 0 and all(_number(w) and w > 0 for w in v)),
-    ),
-    (
-        "precision",
-        '"auto", "fp32", "bf16" or "fp16"',
-        lambda v: v in ("auto", "fp32", "bf16", "fp16"),
-    ),
-    ("channels_last", "True or False", lambda v: isinstance(v, bool)),
-    ("compile", "True or False", lambda v: isinstance(v, bool)),
-    ("clip", "None or a number above 0", lambda v: v is None or (_number(v) and v > 0)),
-    ("seed", "a whole number from 0 up", lambda v: _whole(v) and v >= 0),
-    ("workers", "a whole number from 0 up", lambda v: _whole(v) and v >= 0),
-    ("progress", "True or False", lambda v: isinstance(v, bool)),
-)
+def optimizer_for(model: nn.Module, config: TrainerConfig) -> torch.optim.Optimizer:
+    """The optimizer, with weight decay on matrices and kernels only.
+
+    To shrink γ, β or a bias does not make the function simpler; He et al. (2019,
+    section 3.1) leave them out as well.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        raise ValueError("the model has no parameter that requires a gradient")
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2]},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    settings["fused"] = True  # one pass over the weights instead of one per operation
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=config.momentum, **settings)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    return kind(groups, **settings)
+
+
+def schedule_for(
+    optimizer: torch.optim.Optimizer, config: TrainerConfig, steps: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear warm-up, then half a cosine down to 0, over ``steps`` steps."""
+    rising = round(config.warmup * steps)
+
+    def share(step: int) -> float:  # of the highest rate, for step 0, 1, ...
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        return 0.5 + 0.5 * math.cos(math.pi * (step - rising) / max(1, steps - rising))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)

@@ -3,14 +3,14 @@
 Each process computes on its part of every joint batch; DistributedDataParallel
 averages their gradients (Li et al. 2020). For the average to be the joint batch's
 gradient each part's loss must be divided by the weight of the joint batch, not of the
-part: that is :class:`JointLoss`.
+part: that is :class:`JointLoss`. (Accelerate and Lightning divide by the part's, so
+with class weights or uneven parts two processes are not one.)
 """
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -19,10 +19,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from course_lib.training import pick_device
+
 __all__ = ["JointLoss", "PeerLostError", "World", "process_group", "world"]
 
 SILENCE = timedelta(minutes=5)  # a peer that says nothing for so long is dead
-PATIENCE = timedelta(hours=6)  # while one process alone prepares the data
 _GROUPS: list[Any] = []
 
 
@@ -50,20 +51,24 @@ def world() -> World:
 
 
 @contextmanager
-def process_group() -> Iterator[torch.device]:
-    """Join the processes that ``torchrun`` started; alone, just name the device.
+def process_group(device: str = "auto") -> Iterator[torch.device]:
+    """Join the processes that ``torchrun`` started; alone, just pick the device.
+
+    Args:
+        device: see ``course_lib.training.pick_device``.
 
     Yields:
-        The device of this process: its own GPU where there is one, else the CPU.
+        The device of this process, under torchrun a GPU of its own.
 
     Raises:
         PeerLostError: if the others cannot be reached.
+        ValueError: if there are fewer GPUs than processes.
     """
-    gpu = torch.cuda.is_available()
+    picked = pick_device(device)
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
-        yield torch.device("cuda" if gpu else "cpu")
+        yield picked
         return
-    device = torch.device("cpu")
+    gpu = picked.type == "cuda"
     if gpu:
         local, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local >= count:
@@ -71,55 +76,45 @@ def process_group() -> Iterator[torch.device]:
                 f"process {local} of this machine has no GPU of its own: there are "
                 f"{count}; start torchrun with --nproc-per-node {count}"
             )
-        device = torch.device("cuda", local)
-        torch.cuda.set_device(device)
-    with peers():
-        # Gradients go through NCCL on GPUs, small talk of the CPUs through gloo.
-        backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+        picked = torch.device("cuda", local)
+        torch.cuda.set_device(picked)
+    # Gradients go through NCCL on GPUs, small talk of the CPUs through gloo.
+    backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+    try:
         dist.init_process_group(backend, timeout=SILENCE)
+    except RuntimeError as error:
+        raise PeerLostError(
+            f"the other processes cannot be reached: {error}"
+        ) from error
     # gloo's group waits in its destructor for its threads, and these may wait for
     # Python's lock to let go of a tensor. Where the last reference is that of a
     # DistributedDataParallel, the destructor holds that lock: both wait forever
     # (pytorch/pytorch, issue 56297). So this reference lives as long as the process.
     _GROUPS.append(dist.group.WORLD)
     try:
-        yield device
+        yield picked
     finally:
         dist.destroy_process_group()
 
 
 @contextmanager
 def peers() -> Iterator[None]:
-    """Say in a sentence what the loss of a peer looks like from inside."""
+    """Say in a sentence what the loss of a peer looks like from inside.
+
+    gloo raises a bare RuntimeError for it, from any operation, the backward pass
+    included; so among several processes every bare one is taken for that.
+    """
     try:
         yield
-    except PeerLostError:
-        raise
     except RuntimeError as error:
-        text = str(error)
-        network = isinstance(error, getattr(dist, "DistError", ()))
-        if not network and not any(word in text for word in ("gloo", "NCCL", "c10d")):
+        bare = type(error) is RuntimeError or isinstance(error, dist.DistError)
+        if world().size == 1 or not bare:
             raise
         raise PeerLostError(
-            "another process of this training ended or cannot be reached "
-            f"({text.splitlines()[0][:200]}); see its own message, then start all of "
-            "them again and resume"
+            f"this process cannot continue: {str(error).splitlines()[0][:200]}. Most "
+            "likely another process of this training ended or cannot be reached: see "
+            "its own message, then start all of them again and resume"
         ) from error
-
-
-def main_first(work: Callable[[], Any]) -> Any:
-    """Let process 0 do some work before the others do it, such as fill a cache."""
-    me = world()
-    if me.size == 1:
-        return work()
-    patient = dist.new_group(backend="gloo", timeout=PATIENCE)
-    result = work() if me.writes else None
-    with peers():
-        dist.barrier(patient)
-    result = result if me.writes else work()
-    with peers():
-        dist.barrier(patient)
-    return result
 
 
 class JointLoss:
@@ -140,20 +135,22 @@ class JointLoss:
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of logits [B, K] and labels [B]."""
-        if not logits.dtype.is_floating_point or logits.dtype.itemsize < 4:
+        if logits.dtype.itemsize < 4:
             logits = logits.float()
         weights = None if self.weights is None else self.weights.to(logits)
-        if self.size == 1:
-            return nn.functional.cross_entropy(
-                logits, labels, weights, label_smoothing=self.smoothing
-            )
-        total = nn.functional.cross_entropy(
-            logits, labels, weights, reduction="sum", label_smoothing=self.smoothing
+        loss = nn.functional.cross_entropy(
+            logits,
+            labels,
+            weights,
+            reduction="mean" if self.size == 1 else "sum",
+            label_smoothing=self.smoothing,
         )
-        ones = torch.ones(len(labels), dtype=logits.dtype, device=logits.device)
-        weight = (ones if weights is None else weights[labels]).sum()
-        dist.all_reduce(weight)
-        return total * (self.size / weight)
+        if self.size == 1:
+            return loss
+        weights = logits.new_ones(logits.shape[1]) if weights is None else weights
+        total = weights[labels].sum()
+        dist.all_reduce(total)
+        return loss * (self.size / total)
 
 
 def wrap(model: nn.Module, device: torch.device) -> nn.Module:
@@ -161,8 +158,7 @@ def wrap(model: nn.Module, device: torch.device) -> nn.Module:
     if world().size == 1:
         return model
     ids = [device.index] if device.type == "cuda" else None
-    with peers():
-        return nn.parallel.DistributedDataParallel(model, device_ids=ids)
+    return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 
 
 def share_statistics(model: nn.Module) -> None:
@@ -188,36 +184,27 @@ def gather(rows: Tensor, total: int) -> Tensor:
     size = world().size
     if size == 1:
         return rows
-    longest = -(-total // size)
-    padded = rows.new_zeros(longest, *rows.shape[1:])
+    padded = rows.new_zeros(-(-total // size), *rows.shape[1:])
     padded[: len(rows)] = rows
     parts = [torch.empty_like(padded) for _ in range(size)]
     dist.all_gather(parts, padded)
     return torch.stack(parts, 1).flatten(0, 1)[:total]
 
 
-def spread(state: Any) -> Any:
-    """Send process 0's tensors, numbers and texts to all: the disk may be its own."""
-    if world().size == 1:
-        return state
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    length = torch.tensor([len(buffer.getbuffer())])
-    dist.broadcast(length, 0)
-    if world().writes:
-        data = torch.frombuffer(buffer.getbuffer(), dtype=torch.uint8)
-    else:
-        data = torch.empty(int(length), dtype=torch.uint8)
-    dist.broadcast(data, 0)
-    return torch.load(io.BytesIO(data.numpy().tobytes()), weights_only=True)
+def broadcast_object(value: Any) -> Any:
+    """Process 0's value in every process: a file may be on its disk alone."""
+    box = [value]
+    if world().size > 1:
+        dist.broadcast_object_list(box, 0, device=torch.device("cpu"))
+    return box[0]
 
 
-def sums(numbers: list[float]) -> list[float]:
+def all_reduce_sum(numbers: list[float]) -> list[float]:
     """Each number summed over the processes."""
     return _reduce(numbers, dist.ReduceOp.SUM)
 
 
-def largest(numbers: list[float]) -> list[float]:
+def all_reduce_max(numbers: list[float]) -> list[float]:
     """The largest of each number over the processes: one that asks is enough."""
     return _reduce(numbers, dist.ReduceOp.MAX)
 

@@ -2,41 +2,79 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from tqdm import tqdm
 
-from course_lib.data.images import ByteImages
+from course_lib.data.preprocessing import Preprocessing
 from course_lib.metrics import Report, report
+from course_lib.resnet import ResNet, check_batch
 from course_lib.trainer import batches, distributed
-from course_lib.trainer.checkpoints import CheckpointError, Folder
-from course_lib.trainer.config import TrainerConfig
-from course_lib.trainer.history import History
-from course_lib.trainer.inputs import (
-    Augment,
-    Inputs,
-    check_classes,
-    check_data,
-    check_parts,
-)
-from course_lib.trainer.interrupts import StopSignals, TrainingInterrupted
-from course_lib.trainer.log import Log
-from course_lib.trainer.precision import precision_type
-from course_lib.trainer.progress import Progress
-from course_lib.trainer.state import State, Tally
+from course_lib.trainer.batches import check_data, check_training, seed_all
+from course_lib.trainer.checkpoints import Folder
+from course_lib.trainer.config import TrainerConfig, precision_type
+from course_lib.trainer.state import History, State
 from course_lib.training import evaluate, training_steps
+from course_lib.weights.checkpoints import CheckpointError
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "TrainingInterrupted"]
 
 SAVE_SECONDS = 300.0  # between two checkpoints within an epoch
 AGREE_STEPS = 16  # steps between two questions of all processes whether to stop
+LOOK_STEPS = 20  # steps between two losses in the bar: each makes a GPU wait
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """The training was stopped by a signal; the message says how to resume."""
+
+
+class StopSignals:
+    """Within this context Ctrl-C, SIGTERM and SIGHUP only ask the training to stop.
+
+    SIGTERM is what a cluster sends before it takes a machine away, SIGHUP what a
+    terminal sends when it is closed. A second signal stops at once. Python delivers
+    signals to the main thread only; in any other thread this does nothing.
+
+    Attributes:
+        asked: whether a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            hangup = getattr(signal, "SIGHUP", None)  # Windows has none, and
+            if (
+                hangup and signal.getsignal(hangup) != signal.SIG_IGN
+            ):  # nohup wants none
+                numbers.append(hangup)
+            for number in numbers:
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            # None: the handler was not Python's, so Python cannot put it back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 class Trainer:
@@ -49,9 +87,8 @@ class Trainer:
         augment: changes a whole batch of normalized images [B, C, H, W] on the
             device; draws from the generator it gets (on the CPU) and from nothing
             else, as ``course_lib.data.augment.photo_views`` does.
-        preprocessing: ``{"size", "mean", "std", "channels"}``. Images that come as
-            bytes are cut to ``size``, divided by 255 and normalized with ``mean`` and
-            ``std``; checkpoints carry it, so that a prediction sees the same.
+        preprocessing: makes inputs of images that come as bytes; checkpoints carry
+            it, so that a prediction sees the same.
 
     Attributes:
         history: the epochs so far.
@@ -69,10 +106,11 @@ class Trainer:
         *,
         classes: Sequence[str],
         augment: Augment | None = None,
-        preprocessing: dict[str, Any] | None = None,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         self.config = config = config or TrainerConfig()
-        self.classes, self.preprocessing = tuple(map(str, classes)), preprocessing
+        self.classes = tuple(map(str, classes))
+        self.augment, self.preprocessing = augment, preprocessing
         weights = config.class_weights
         if len(self.classes) < 2:
             raise ValueError(f"classes must be at least two names, got {self.classes}")
@@ -81,27 +119,59 @@ class Trainer:
                 f"class_weights has {len(weights)} numbers for "
                 f"{len(self.classes)} classes"
             )
-        self.me = distributed.world()
+        self.world = distributed.world()
         self.device = next(model.parameters()).device
-        if self.me.size > 1 and self.device.type == "cuda":
+        if self.world.size > 1 and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if config.channels_last:
             model = model.to(memory_format=torch.channels_last)
         self.model = model
-        self.inputs = Inputs(
-            model,
-            len(self.classes),
-            channels_last=config.channels_last,
-            augment=augment,
-            preprocessing=preprocessing,
-        )
         self.amp = precision_type(config.precision, self.device)
         self.loss = distributed.JointLoss(
             None if weights is None else torch.tensor(weights, device=self.device),
             config.label_smoothing,
         )
         self.history, self.saved = History(), True
-        self.folder = config.checkpoint_dir and Folder(config.checkpoint_dir)
+        folder = config.checkpoint_dir
+        self.folder = None if folder is None else Folder(folder)
+
+    def prepare(
+        self, x: Tensor, y: Tensor, seed: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """From a batch as the data set gives it to what the network sees.
+
+        Args:
+            x: images [B, C, H, W], floats, or bytes to preprocess.
+            y: labels int64 [B].
+            seed: for random windows and augmentation; None is as in evaluation.
+
+        Raises:
+            ValueError: if a label or the type of the images does not fit.
+        """
+        if y.ndim != 1 or y.min() < 0 or y.max() >= len(self.classes):
+            raise ValueError(
+                f"labels must be whole numbers from 0 to {len(self.classes) - 1} for "
+                f"{len(self.classes)} classes, got {y.flatten()[:8].tolist()} ..."
+            )
+        generator = None
+        if seed is not None:
+            seed_all(seed)  # dropout draws from the global generator
+            generator = torch.Generator().manual_seed(seed)
+        x = x.to(self.device, non_blocking=True)
+        if x.dtype == torch.uint8:
+            if self.preprocessing is None:
+                raise ValueError(
+                    "images are bytes: pass a Preprocessing to Trainer, or make "
+                    "normalized floats of them"
+                )
+            windows = self.preprocessing.windows(x, generator)
+            x = self.preprocessing.normalize(windows)
+        x = x.to(next(self.model.parameters()).dtype)
+        if generator is not None and self.augment is not None:
+            x = self.augment(x, generator)
+        if self.config.channels_last and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x, y.to(self.device, non_blocking=True)
 
     def evaluate(self, data: Any) -> Report:
         """Judge the model as it is: after :meth:`fit` with its best weights.
@@ -118,11 +188,9 @@ class Trainer:
             FloatingPointError: if a logit is not finite.
         """
         images = check_data(data, "data")
-        order = partial(batches.in_order, images, self.config.batch_size, *self.me)
+        order = batches.in_order(images, self.config.batch_size, *self.world)
         with batches.random_state_kept(), distributed.peers():
-            loader = self._load(data, order)
-            pairs = (self.inputs(x, y) for _, _, x, y in loader)
-            seen = evaluate(self.model, pairs, amp=self.amp)
+            seen = evaluate(self.model, self._batches(data, order), amp=self.amp)
             logits = distributed.gather(seen["logits"], images)
             labels = distributed.gather(seen["labels"], images)
         if not torch.isfinite(logits).all():
@@ -140,10 +208,10 @@ class Trainer:
 
         Args:
             train: a map-style data set of (image, label): a ``TensorDataset``,
-                :class:`course_lib.data.images.ByteImages`, or any other. Images are
+                ``course_lib.data.images.ByteImages``, or any other. Images are
                 floats [C, H, W], or bytes if ``preprocessing`` was given.
             validation: the same for choosing the best epoch.
-            resume: go on from the newest good checkpoint of ``checkpoint_dir``, in
+            resume: continue from the newest good checkpoint of ``checkpoint_dir``, in
                 the middle of an epoch if need be; start anew if there is none.
 
         Returns:
@@ -152,121 +220,127 @@ class Trainer:
         Raises:
             ValueError: if data do not fit, such as a single class.
             CheckpointError: if the folder holds checkpoints and ``resume`` is False,
-                or they are those of another training.
+                if they are those of another training, or if another process trains.
             FloatingPointError: if the loss is not finite; the last checkpoint is
                 from before.
-            TrainingInterrupted: after Ctrl-C or SIGTERM, when all is saved.
+            TrainingInterrupted: after Ctrl-C, SIGTERM or SIGHUP, when all is saved.
             PeerLostError: if another process of a distributed training is gone.
         """
         images, config = check_data(train, "train"), self.config
         check_data(validation, "validation")
-        check_classes(train, self.classes)
-        plan = batches.Plan(images, config.batch_size, config.seed, *self.me)
-        check_parts(plan, self.model)
-        self.state = State(
-            self.model,
-            config,
-            self.classes,
-            steps=plan.steps,
-            images=images,
-            fp16=self.amp is torch.float16,
-            preprocessing=self.preprocessing,
-        )
-        with batches.random_state_kept(), distributed.peers(), StopSignals() as signals:
-            self._signals = signals
-            self._take_up(resume)
+        plan = batches.Plan(images, config.batch_size, config.seed, *self.world)
+        check_training(train, self.classes, plan, self.model)
+        metadata = {
+            "classes": list(self.classes),
+            "preprocessing": self.preprocessing and self.preprocessing.as_dict(),
+            "images": images,
+        }
+        self.state = State(self.model, config, plan.steps, self.amp, metadata)
+        locked = self.folder is not None and self.world.writes
+        with (
+            batches.random_state_kept(),
+            self.folder.lock() if locked else nullcontext(),
+            distributed.peers(),
+            StopSignals() as self._signals,
+        ):
+            self._resume(resume)
             self.history = self.state.history
             network = distributed.wrap(self.model, self.device)
             self._network = torch.compile(network) if config.compile else network
-            self._progress = Progress(config.progress and self.me.writes, config.epochs)
-            with self._open_log(train) as self._log:
-                try:
-                    self._run(plan, train, validation)
-                finally:
-                    self._progress.end()
+            with self._open_log(train) as log:
+                self._run(plan, train, validation, log)
         self.model.load_state_dict(self.state.best)
         return self.history
 
-    def _run(self, plan: batches.Plan, train: Any, validation: Any) -> None:
+    def _run(self, plan: batches.Plan, train: Any, validation: Any, log: Any) -> None:
         state, epochs = self.state, self.config.epochs
-        rest = partial(plan.rest, epochs, state.epoch, state.step)
-        stream = iter(self._load(train, rest))
+        order = plan.rest(epochs, state.epoch, state.step)
+        stream = self._batches(train, order, training=True)
         self._saved_at = time.monotonic()
         while state.epoch <= epochs:
-            self._progress.start(state.epoch, plan.steps, state.step)
-            self._train_epoch(plan.steps, stream)
-            began = time.monotonic()
+            self._train_epoch(plan, stream)
             distributed.share_statistics(self.model)
-            judged = self.evaluate(validation)
-            state.sums[3] += time.monotonic() - began
-            state.close_epoch(judged.loss, judged.accuracy, judged.macro_f1)
-            self._progress.end(self.history.rows[-1])
-            self._log.epoch(self.model, self.history.rows[-1], validation)
+            state.close_epoch(self.evaluate(validation))
+            if log is not None:
+                log.epoch(self.history[-1], self.model)
+                x, y = self._examples(validation, log.EXAMPLES)
+                logits = evaluate(self.model, [(x, y)], amp=self.amp)["logits"]
+                log.answers(len(self.history), x, y, logits, self.classes)
             self._save()
-            if state.epoch <= epochs and self._wanted()[0]:
+            if self.config.progress and self.world.writes:
+                print(self._line(), flush=True)
+            if state.epoch <= epochs and self._should_stop_or_save()[0]:
                 raise self._interruption(plan.steps)
 
-    def _train_epoch(self, steps: int, stream: Iterator) -> None:
+    def _train_epoch(self, plan: batches.Plan, stream: Iterator) -> None:
         """Train the rest of an epoch; between two batches save, or save and stop."""
-        state, tally, began = self.state, Tally(self.me.size), time.monotonic()
-
-        def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-            for seed, joint, x, y in islice(stream, steps - state.step):
-                tally.sizes.append(joint)
-                yield self.inputs(x, y, seed)
-
-        def take_stock() -> None:
-            nonlocal began
-            now = time.monotonic()
-            seen = [*distributed.sums(tally.take()), now - began]
-            state.sums = [before + more for before, more in zip(state.sums, seen)]
-            began = now
-
-        for seen in training_steps(
+        state = self.state
+        steps = training_steps(
             self._network,
-            pairs(),
+            islice(stream, plan.steps - state.step),
             state.optimizer,
             loss_function=self.loss,
             scheduler=state.scheduler,
             amp=self.amp,
             scaler=state.scaler,
             clip=self.config.clip,
-        ):
-            tally.seen.append(seen)
-            state.step += 1
-            self._progress.step(seen[0])
-            stop, save = self._wanted()
-            if stop or save:
-                take_stock()
-                self._save()
-            if stop:
-                raise self._interruption(steps)
-        take_stock()
+        )
+        shown = self.config.progress and self.world.writes
+        with tqdm(
+            total=plan.steps,
+            initial=state.step,
+            desc=f"epoch {state.epoch}/{self.config.epochs}",
+            unit="batch",
+            leave=False,
+            disable=None if shown else True,  # None: no bar but in a terminal
+        ) as bar:
+            for loss, correct, _ in steps:
+                state.totals.add(loss, correct, plan.sizes[state.step])
+                state.step += 1
+                stop, save = self._should_stop_or_save()
+                if stop or save:
+                    state.totals.flush()
+                    self._save()
+                if stop:
+                    raise self._interruption(plan.steps)
+                if not bar.disable and state.step % LOOK_STEPS == 0:
+                    bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+                bar.update()
 
-    def _wanted(self) -> tuple[bool, bool]:
+    def _line(self) -> str:
+        """The epoch that has just ended, for people."""
+        row = self.history[-1]
+        return (
+            f"epoch {row['epoch']}/{self.config.epochs}: "
+            f"train loss {row['train_loss']:.3f}, "
+            f"validation loss {row['validation_loss']:.3f}, "
+            f"accuracy {row['validation_accuracy']:.2%}, "
+            f"macro F1 {row['validation_macro_f1']:.4f}, {row['seconds']:.1f} s"
+        )
+
+    def _should_stop_or_save(self) -> tuple[bool, bool]:
         """Whether to stop, and whether to save now; all processes agree."""
-        if self.me.size > 1 and self.state.step % AGREE_STEPS:
+        if self.world.size > 1 and self.state.step % AGREE_STEPS:
             return False, False
         overdue = time.monotonic() - self._saved_at > SAVE_SECONDS
-        stop, save = distributed.largest([self._signals.asked, overdue])
+        stop, save = distributed.all_reduce_max([self._signals.asked, overdue])
         return bool(stop), bool(save)
 
-    def _take_up(self, resume: bool) -> None:
+    def _resume(self, resume: bool) -> None:
         """Restore a checkpoint, if one is there and wanted."""
         if self.folder is None:
             if resume:
                 raise ValueError("resume=True needs checkpoint_dir in the config")
-            return
-        if not resume and self.me.writes and self.folder:
-            raise CheckpointError(
-                f"{self.folder.path} holds the checkpoints of a training; pass "
-                "resume=True to go on with it, or choose another checkpoint_dir"
-            )
-        if resume:
-            found = self.folder.load() if self.me.writes else None
-            found = distributed.spread(found)
+        elif resume:
+            found = self.folder.load() if self.world.writes else None
+            found = distributed.broadcast_object(found)
             if found is not None:
                 self.state.restore(found)
+        elif self.world.writes and self.folder.exists():
+            raise CheckpointError(
+                f"{self.folder.path} holds the checkpoints of a training; pass "
+                "resume=True to continue it, or choose another checkpoint_dir"
+            )
 
     def _save(self) -> None:
         """Write a checkpoint, and after an epoch ``history.csv`` and the best weights.
@@ -279,14 +353,14 @@ class Trainer:
         if self.folder is None:
             return
         try:
-            if self.me.writes:
+            if self.world.writes:
                 self.folder.save(self.state)
             self.saved = True
         except OSError as error:
             self.saved = False
             warnings.warn(
                 f"no checkpoint could be written ({error}); the one before is intact, "
-                "and the training goes on",
+                "and the training continues",
                 stacklevel=2,
             )
 
@@ -301,19 +375,35 @@ class Trainer:
             return TrainingInterrupted(f"{where}; this place could not be saved")
         return TrainingInterrupted(
             f"{where} and saved in {self.folder.path}; the same call with resume=True "
-            "goes on there"
+            "resumes there"
         )
 
-    def _load(self, data: Any, order: Any) -> Any:
-        kind, workers = self.device.type, self.config.workers
-        # Where network and workers share the processors, one that only hands on what
-        # is ready takes more time than it saves.
-        if kind == "cpu" and isinstance(data, TensorDataset | ByteImages):
-            workers = 0
-        return batches.load(data, order, workers, pin=kind == "cuda")
+    def _batches(
+        self, data: Any, order: Iterator[batches.Batch], *, training: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels of each batch, as the network takes them."""
+        for seed, x, y in batches.load(data, order, self.config.workers, self.device):
+            x, y = self.prepare(x, y, seed if training else None)
+            if isinstance(self.model, ResNet):
+                check_batch(self.model, x)
+            yield x, y
 
-    def _open_log(self, train: Any) -> Log:
-        log_dir = self.config.log_dir if self.me.writes else None
-        log = Log(log_dir, self.inputs, self.classes, self.amp)
-        log.start(self.model, train, self.state.epoch)
+    def _open_log(self, train: Any) -> Any:
+        """The TensorBoard writer, with the network's graph, or nothing."""
+        if self.config.log_dir is None or not self.world.writes:
+            return nullcontext()
+        from course_lib.trainer.tensorboard import TensorBoardLog
+
+        epoch = self.state.epoch
+        log = TensorBoardLog(
+            self.config.log_dir, resume_at=epoch if epoch > 1 else None
+        )
+        if epoch == 1:
+            log.graph(self.model, self._examples(train, 1)[0])
         return log
+
+    def _examples(self, data: Any, count: int) -> tuple[Tensor, Tensor]:
+        """The first images as the network sees them, and their labels."""
+        order = batches.in_order(min(count, len(data)), count)
+        _, x, y = next(batches.load(data, order, 0, self.device))
+        return self.prepare(x, y)

@@ -3,38 +3,86 @@
 from __future__ import annotations
 
 import copy
+import csv
+import io
+import time
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from course_lib.trainer.checkpoints import CheckpointError, describe
-from course_lib.trainer.config import TrainerConfig
-from course_lib.trainer.history import History
-from course_lib.trainer.optimizers import optimizer_for, schedule_for
+from course_lib.metrics import Report
+from course_lib.trainer import distributed
+from course_lib.trainer.config import TrainerConfig, optimizer_for, schedule_for
+from course_lib.weights.checkpoints import CheckpointError, describe
 
-__all__ = ["State", "Tally"]
+__all__ = ["History", "RunningTotals", "State"]
 
 
-class Tally:
-    """Sums over the steps of an epoch, kept on the device until someone asks."""
+class History(list):
+    """One row per epoch: a dictionary of numbers.
 
-    def __init__(self, processes: int) -> None:
-        self.processes = processes
-        self.sizes: list[int] = []  # images of each joint batch
-        self.seen: list[tuple[Tensor, Tensor, int]] = []  # of training_steps
+    ``epoch`` (from 1), ``learning_rate`` (of the epoch's last step), ``train_loss``,
+    ``train_accuracy`` (means over the epoch, while the weights changed),
+    ``validation_loss`` (plain cross-entropy, without smoothing or class weights),
+    ``validation_accuracy``, ``validation_macro_f1`` and ``seconds``.
+    """
 
-    def take(self) -> list[float]:
-        """This process's part of: losses times images, right answers, images."""
-        done, self.seen = self.seen, []
-        sizes, self.sizes = self.sizes[: len(done)], self.sizes[len(done) :]
-        if not done:
-            return [0.0, 0.0, 0.0]
-        # Each process's loss is already so scaled that their mean is the joint one.
-        losses = torch.stack([loss for loss, _, _ in done]).cpu().double()
-        joint = torch.tensor(sizes, dtype=torch.float64) / self.processes
-        right = torch.stack([correct for _, correct, _ in done]).sum().item()
-        return [(losses * joint).sum().item(), float(right), joint.sum().item()]
+    def best(self) -> dict[str, float]:
+        """The epoch with the highest macro F1 on validation.
+
+        Among equals the one with the lower loss, and then the earlier one.
+
+        Raises:
+            ValueError: if no epoch has ended yet.
+        """
+        if not self:
+            raise ValueError("the history is empty: no epoch has ended yet")
+        return max(
+            self, key=lambda r: (r["validation_macro_f1"], -r["validation_loss"])
+        )
+
+    def csv(self) -> str:
+        """The rows as CSV with a header; floats are written in full."""
+        file = io.StringIO()
+        table = csv.DictWriter(file, self[0] if self else (), lineterminator="\n")
+        table.writeheader()
+        table.writerows(self)
+        return file.getvalue()
+
+
+class RunningTotals:
+    """Sums over the steps of an epoch; on the device until they are flushed.
+
+    Attributes:
+        sums: losses times images, right answers, images and seconds, of all
+            processes.
+    """
+
+    def __init__(self, sums: list[float] | None = None) -> None:
+        self.sums = sums or [0.0, 0.0, 0.0, 0.0]
+        self.pending: list[tuple] = []
+        self.since = time.monotonic()
+
+    def add(self, loss: torch.Tensor, correct: torch.Tensor, images: int) -> None:
+        """Note a step: this process's loss and right answers, the joint images."""
+        self.pending.append((loss, correct, images))
+
+    def flush(self) -> None:
+        """Fetch from the device what was noted; a GPU is waited for."""
+        part = [0.0, 0.0, 0.0]
+        if self.pending:
+            losses, correct, images = zip(*self.pending)
+            # Each process's loss is already so scaled that their mean is the joint one.
+            joint = torch.tensor(images).double() / distributed.world().size
+            losses = torch.stack(losses).cpu().double()
+            part[0] = (losses * joint).sum().item()
+            part[1] = float(torch.stack(correct).sum())
+            part[2] = joint.sum().item()
+        now = time.monotonic()
+        seen = [*distributed.all_reduce_sum(part), now - self.since]
+        self.sums = [before + more for before, more in zip(self.sums, seen)]
+        self.pending, self.since = [], now
 
 
 class State:
@@ -43,44 +91,35 @@ class State:
     Args:
         model: trained in place.
         config: the settings.
-        classes: their names.
         steps: batches per epoch.
-        images: in the training set.
-        fp16: whether gradients need a scaler.
-        preprocessing: for the checkpoints.
-        arch: for the checkpoints.
+        amp: the type of autocast; float16 needs a scaler.
+        metadata: what else checkpoints carry: ``classes``, ``preprocessing`` and
+            ``images``, the number of training images.
 
     Attributes:
         history: the epochs that have ended.
         best: weights of the best of them, on the model's device.
         step: batches done in the epoch after those.
-        sums: of these batches: losses, right answers, images, seconds.
+        totals: of these batches.
     """
 
     def __init__(
         self,
         model: nn.Module,
         config: TrainerConfig,
-        classes: tuple[str, ...],
-        *,
         steps: int,
-        images: int,
-        fp16: bool,
-        preprocessing: dict[str, Any] | None,
+        amp: torch.dtype | None,
+        metadata: dict[str, Any],
     ) -> None:
-        self.model, self.config, self.images = model, config, images
+        self.model, self.config = model, config
         self.optimizer = optimizer_for(model, config)
         self.scheduler = schedule_for(self.optimizer, config, steps * config.epochs)
         device = next(model.parameters()).device.type
-        self.scaler = torch.amp.GradScaler(device, enabled=fp16)
-        self.about = {
-            "arch": describe(model),
-            "classes": list(classes),
-            "config": config.as_dict(),
-            "preprocessing": preprocessing,
-        }
+        self.scaler = torch.amp.GradScaler(device, enabled=amp is torch.float16)
+        more = {"arch": describe(model), "config": config.as_dict()}
+        self.metadata = metadata | more
         self.history, self.best, self.step = History(), None, 0
-        self.sums = [0.0, 0.0, 0.0, 0.0]
+        self.totals = RunningTotals()
 
     @property
     def epoch(self) -> int:
@@ -90,25 +129,26 @@ class State:
     @property
     def last_was_best(self) -> bool:
         """Whether no epoch was better than the last one that ended."""
-        return self.history.best["epoch"] == len(self.history)
+        return self.history.best() is self.history[-1]
 
-    def close_epoch(self, loss: float, accuracy: float, macro_f1: float) -> None:
+    def close_epoch(self, judged: Report) -> None:
         """Add the epoch's row; keep its weights if they are the best."""
-        losses, right, images, seconds = self.sums
+        self.totals.flush()
+        losses, right, images, seconds = self.totals.sums
         last = self.scheduler.lr_lambdas[0](self.scheduler.last_epoch - 1)
-        self.history.rows.append(
+        self.history.append(
             {
                 "epoch": self.epoch,
                 "learning_rate": self.config.learning_rate * last,
                 "train_loss": losses / images,
                 "train_accuracy": right / images,
-                "validation_loss": loss,
-                "validation_accuracy": accuracy,
-                "validation_macro_f1": macro_f1,
+                "validation_loss": judged.loss,
+                "validation_accuracy": judged.accuracy,
+                "validation_macro_f1": judged.macro_f1,
                 "seconds": seconds,
             }
         )
-        self.step, self.sums = 0, [0.0, 0.0, 0.0, 0.0]
+        self.step, self.totals = 0, RunningTotals()
         if self.last_was_best:
             self.best = copy.deepcopy(self.model.state_dict())
 
@@ -118,8 +158,8 @@ class State:
         Raises:
             FloatingPointError: if one is infinite or NaN.
         """
-        worst: list[Tensor] = [p.detach().sum() for p in self.model.parameters()]
-        if not torch.isfinite(torch.stack([s.float() for s in worst])).all():
+        sums = [p.detach().sum().float() for p in self.model.parameters()]
+        if not torch.isfinite(torch.stack(sums)).all():
             raise FloatingPointError(
                 "weights became infinite or NaN although the loss was finite; the "
                 "last checkpoint is from before. Lower the learning rate or set clip"
@@ -127,57 +167,56 @@ class State:
 
     def to_predict(self) -> dict[str, Any]:
         """What a prediction needs: the best weights and how to use them."""
-        history = self.history.rows
-        return self.about | {
+        return self.metadata | {
             "model": self.best,
-            "epoch": self.history.best["epoch"],
-            "history": history,
+            "epoch": self.history.best()["epoch"],
+            "history": list(self.history),
         }
 
-    def to_go_on(self) -> dict[str, Any]:
-        """What it takes to go on with the next batch as if nothing had happened."""
-        return self.about | {
+    def to_resume(self) -> dict[str, Any]:
+        """What the next batch needs to be as if nothing had happened.
+
+        Order, augmentation and dropout follow from seed, epoch and step.
+        """
+        return self.metadata | {
             "model": self.model.state_dict(),
             "best": self.best,
             "epoch": len(self.history),
-            "history": self.history.rows,
+            "history": list(self.history),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
             "step": self.step,
-            "sums": self.sums,
-            "images": self.images,
-            # Order, augmentation and dropout follow from seed, epoch and step.
-            "random": {"seed": self.config.seed},
+            "sums": self.totals.sums,
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up what :meth:`to_go_on` gave.
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Resume from what :meth:`to_resume` gave.
 
         Raises:
             CheckpointError: if it is of another training; says what differs.
         """
-        problems = [*self.config.differences(state["config"])]
-        if state["classes"] != self.about["classes"]:
-            problems.append(f"the classes were {', '.join(state['classes'])}")
-        if state["images"] != self.images:
-            problems.append(
-                f"it had {state['images']} training images, now {self.images}"
-            )
+        problems = [*self.config.differences(saved["config"])]
+        for name in ("classes", "images"):
+            if saved[name] != self.metadata[name]:
+                was, now = saved[name], self.metadata[name]
+                problems.append(f"the training {name} were {was} and are {now}")
         if problems:
             raise CheckpointError(
                 f"the checkpoint is of another training: {'; '.join(problems)}. "
                 "Repeat its settings, or choose another folder"
             )
         try:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"the checkpoint is of another network: {str(error)[:400]}"
             ) from error
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.history = History(state["history"])
-        self.best, self.step = state["best"], state["step"]
-        self.sums = list(state["sums"])
+        self.scheduler.load_state_dict(saved["scheduler"])
+        self.scaler.load_state_dict(saved["scaler"])
+        self.history, self.totals = (
+            History(saved["history"]),
+            RunningTotals(saved["sums"]),
+        )
+        self.best, self.step = saved["best"], saved["step"]

@@ -13,8 +13,8 @@ from torch import Tensor
 from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.resnet import ResNet
-from course_lib.trainer.checkpoints import CheckpointError, load
 from course_lib.weights import WeightsError, course_resnet18
+from course_lib.weights.checkpoints import CheckpointError, load
 from course_lib.weights.imagenet import imagenet_weights
 
 __all__ = ["Pretrained", "load_pretrained", "read_weights"]
