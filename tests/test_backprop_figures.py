@@ -16,7 +16,7 @@ from torch import nn
 
 from course_book.experiments import jacobians, shattered
 from course_book.figures.backprop import chain_rule as backprop_figures
-from course_book.figures.backprop import residual as residual_figures
+from course_book.figures.backprop import residual_gradient as residual_figures
 from course_book.figures.backprop.chain_rule import draw_graph, number
 from course_lib.resnet import BasicBlock, PlainBlock
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from course_book.figures.code.clinic import draw_silent
+from course_book.figures.code.debugging_clinic import draw_silent
 from course_book.figures.code.judging import COUNTS, draw_answers, draw_confusion
 from course_book.figures.code.preprocessing import draw_inputs, draw_lost, draw_resized
-from course_book.figures.code.training import (
+from course_book.figures.code.skip_zoo import draw_zoo
+from course_book.figures.code.training_loop import (
     draw_history,
     draw_rate_finder,
     draw_schedule,
 )
-from course_book.figures.code.zoo import draw_zoo
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,8 @@
 """One style for every figure of the book, and the helpers that draw them.
 
+There is a folder for each chapter. A module that one notebook uses has the notebook's
+name; one that several use has the name of what it draws.
+
 Figures have a white ground and dark ink. The book inverts them in its dark
 theme, keeping hues; a cell whose picture must keep its colors (photographs,
 feature maps) carries ``"classes": ["keep-colors"]`` in its metadata.

@@ -11,7 +11,7 @@ import torch
 from matplotlib.colors import to_rgba
 
 from course_book import figures
-from course_book.figures.mechanism.walk import (
+from course_book.figures.mechanism.forward_pass import (
     draw_branches,
     draw_probabilities,
     draw_verdicts,
