@@ -15,7 +15,7 @@ CLUTTER = (
 System Volume Information|.git|.dropbox.cache|.Trash-1000|@Recycle|.@__thumb|#recycle
 @tmp|#snapshot|.stversions|~syncthing~a.jpg.tmp|a.jpg@SynoEAStream|a.jpg~|#a.jpg#
 .picasaoriginals|found.000|LOST.DIR|.a.jpg.swp|__pycache__|Network Trash Folder
-a.jpg.lnk|Picasa.ini|ZbThumbnail.info
+a.jpg.lnk|a.jpg:Zone.Identifier|Picasa.ini|ZbThumbnail.info
 """.replace("\n", "|")
     .strip("|")
     .split("|")

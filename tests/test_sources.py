@@ -209,6 +209,31 @@ def test_parts_that_cannot_be_meant(tmp_path, parts, message):
         load(tmp_path / "all")
 
 
+def test_classes_that_are_named_like_parts(tmp_path):
+    data = load(photos(tmp_path / "all", {"valid": 4, "invalid": 4}))
+    assert data.classes == ("invalid", "valid") and sizes(data) == [4, 2, 2]
+
+
+def test_a_photo_beside_the_parts_is_named(tmp_path):
+    for part in ("train", "val"):
+        photos(tmp_path / "all" / part, {"a": 4, "b": 4})
+    (tmp_path / "all" / "loose.jpg").write_bytes(b"x")
+    with pytest.raises(PhotoError, match=r"loose\.jpg: in no class folder"):
+        load(tmp_path / "all")
+
+
+def test_a_class_without_one_usable_file_says_why(folder):
+    (folder / "c").mkdir()
+    (folder / "c" / "IMG_1.dng").write_bytes(b"x")
+    with pytest.raises(PhotoError, match=r"IMG_1\.dng: a camera's raw file; export"):
+        load(folder)
+    with (
+        pytest.warns(UserWarning, match="skipped 1 of 19"),
+        pytest.raises(ValueError, match="'c' has 0 different photos"),
+    ):
+        load(folder, skip_broken=True)
+
+
 def test_classes_without_photos(tmp_path):
     for part in ("train", "val", "test"):
         photos(tmp_path / "all" / part, {"a": 3, "b": 3})

@@ -11,6 +11,7 @@ import glob
 import hashlib
 import io
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -152,10 +153,26 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+def _is_free(path: Path) -> bool:
+    try:
+        import fcntl
+
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # Windows, and what version 1 left
+        pass
+    return True
+
+
 def _clean(folder: Path, prefix: str, path: Path, size: int) -> None:
     """Remove older caches and what killed builders left, and see if there is room."""
-    for ending in ("npy", "building"):
-        for old in folder.glob(f"{glob.escape(prefix)}*.{ending}"):
+    for old in folder.glob(f"{glob.escape(prefix)}*.npy"):
+        _unlink(old)
+    for old in folder.glob("*.building"):
+        other = re.sub("px-.*", "px-", old.name)
+        if other == prefix or _is_free(folder / f".{other}lock"):
             _unlink(old)
     free = shutil.disk_usage(folder).free
     if free < size:

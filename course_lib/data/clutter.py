@@ -19,6 +19,7 @@ _NAMES = re.compile(
     | @(__thumb|eadir|recently-snapshot|recycle|sharebin|tmp)  # QNAP, Synology
     | .* @syno(eastream|resource) | \#(recycle|sharebin|snapshot)
     | picasa\.ini | sync\.ffs_db | zbthumbnail\.info | _vti_cnf
+    | .* :zone\.identifier                        # of a download on Windows
     | ~ (\$|syncthing~) .* | .* ~ | \# .* \#     # locks and backups of editors
     | .* \. (tmp|temp|part|partial|filepart|crdownload|download|opdownload|aria2
              |!ut|bak|sw[op]|lock|lnk|url|webloc)

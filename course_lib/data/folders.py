@@ -22,6 +22,7 @@ __all__ = [
     "PhotoFiles",
     "find_photos",
     "folders_in",
+    "loose_photos",
     "read_folder",
     "report_skipped",
 ]
@@ -76,25 +77,30 @@ def read_folder(
         )
     files = PhotoFiles(root, [], [], tuple(names), [])
     for label, name in enumerate(names):
-        before = len(files.paths)
+        before = len(files.paths) + len(files.skipped)
         for path, reason in find_photos(found[name]) if name in found else ():
             if reason is None:
                 files.paths.append(path)
                 files.labels.append(label)
             else:
                 files.skipped.append(Skipped(path, reason))
-        if classes is None and len(files.paths) == before:
+        if classes is None and len(files.paths) + len(files.skipped) == before:
             raise ValueError(
                 f"no photo below {found[name]}: add some, or remove the folder if it "
                 "is no class"
             )
-    files.skipped.extend(
+    files.skipped.extend(loose_photos(root))
+    return files
+
+
+def loose_photos(root: Path) -> list[Skipped]:
+    """The photos directly in a folder of which only the inner folders count."""
+    return [
         Skipped(path, "in no class folder")
         for path in sorted(root.iterdir())
         if is_readable(path.suffix.lower()) and not path.is_dir()
         if not is_clutter(path)
-    )
-    return files
+    ]
 
 
 def folders_in(root: Path) -> list[Path]:

@@ -15,7 +15,13 @@ from course_lib.data.augment import digit_views, photo_views
 from course_lib.data.cache import Decoded, decode
 from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.digits import digits, mnist
-from course_lib.data.folders import PhotoFiles, folders_in, read_folder, report_skipped
+from course_lib.data.folders import (
+    PhotoFiles,
+    folders_in,
+    loose_photos,
+    read_folder,
+    report_skipped,
+)
 from course_lib.data.images import ByteImages
 from course_lib.data.photos import Skipped
 from course_lib.data.preprocessing import Preprocessing
@@ -162,6 +168,8 @@ def _find(
             )
         else:
             ready[part] = inner
+    if 0 not in ready and others:
+        ready = {}  # classes such as valid and invalid
     names = [ready[part].name for part in sorted(ready)]
     if ready and others:
         raise ValueError(
@@ -172,6 +180,7 @@ def _find(
     if ready and 0 not in ready:
         raise ValueError(f"{folder} has {names} but no folder train")
     files = read_folder(ready.get(0, folder))._replace(root=folder)
+    files.skipped.extend(loose_photos(folder) if ready else ())
     home = [0] * len(files.paths)
     for part in sorted(ready)[1:]:
         more = read_folder(ready[part], files.classes)
