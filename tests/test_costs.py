@@ -148,5 +148,6 @@ def test_the_ledger_computes_nothing():
     model = resnet18().eval()
     with Operators() as seen:
         ledger(model, (1, 3, 224, 224))
-    assert len(seen.names) <= 120  # was 114, for 69 rows
+    # 122 make the copy's parameters and buffers; each of 20 BN makes two statistics.
+    assert len(seen.names) <= 253
     assert seen.allocated == 0

@@ -268,16 +268,20 @@ def receptive_field(layers: Iterable[Layer | Sequence]) -> list[Field]:
             padding=layer.padding,
             dilation=layer.dilation,
         )
-        grown = _each(grow, *fields[-1], *settings)
-        fields.append(grown if isinstance(grown, Field) else Field(*zip(*grown)))
+        fields.append(grow(fields[-1], *settings))
     return fields[1:]
 
 
 def grow(
-    size: int, jump: int, start: int, k: int, s: int = 1, p: int = 0, d: int = 1
+    field: Field, kernel: Size, stride: Size = 1, padding: Size = 0, dilation: Size = 1
 ) -> Field:
-    """One step of :func:`receptive_field`, along one axis."""
-    return Field(size + d * (k - 1) * jump, jump * s, start - p * jump)
+    """One step of :func:`receptive_field`."""
+
+    def along(size: int, jump: int, start: int, k: int, s: int, p: int, d: int) -> Field:
+        return Field(size + d * (k - 1) * jump, jump * s, start - p * jump)
+
+    grown = _each(along, *field, kernel, stride, padding, dilation)
+    return grown if isinstance(grown, Field) else Field(*zip(*grown))
 
 
 def _pair(value: Size) -> tuple[int, int]:

@@ -1,29 +1,21 @@
 """A ledger of a network: one row for each layer that an input runs through.
 
-Shapes, parameters, multiply-accumulates (MACs), bytes of activations and receptive
-fields, of any ``nn.Module`` built from the usual layers, without computing anything:
-a shadow of the model runs once on torch's ``meta`` device, where a tensor has a shape
-and no values. The model itself is never called, and its hooks do not run.
+A copy of the model runs once on torch's ``meta`` device, where a tensor has a shape
+and no values. The model itself is never called, and its hooks do not run. Columns:
 
-What the columns count:
-
-* **MACs**: multiplications whose product is added to a sum, in convolutions,
-  transposed convolutions and linear layers. Biases, normalization, activations,
-  pooling and additions count 0. A layer with parameters but without a rule counts
-  ``None``, and :attr:`Ledger.unknown` names it. (torchinfo adds one for each bias
-  and each γ and β per image; fvcore adds a few operations per value for
-  normalization and global pooling.)
-* **output**: bytes that a layer allocates for its result. In-place layers and
-  views allocate 0.
-* **kept**: bytes that autograd saves until the backward pass, as its own
+* **MACs**: multiplications whose product is added to a sum: convolutions, linear
+  layers, attention, products of matrices. All else counts 0, such as biases,
+  normalization, activations, pooling and additions; what multiplies without a known
+  formula counts ``None``, and :attr:`Ledger.unknown` names it. (torchinfo adds one
+  for each bias and each γ and β per image.)
+* **output**: bytes that a layer allocates for its result; in-place layers and views 0.
+* **kept**: bytes that autograd saves until the backward pass on a CPU, as its own
   ``saved_tensors_hooks`` reports them: the input of a convolution, input, mean and
-  deviation of a batch normalization, the output of a ReLU, the input and the int64
-  indices of a maximum pooling. Each block of memory counts once, at the first layer
-  that saves it; parameters and buffers do not count, the input batch does.
+  deviation of a batch normalization, the output of a ReLU, input and int64 indices of
+  a maximum pooling. Each block of memory counts once, at the first layer that saves
+  it; parameters and buffers do not count, the input batch does.
 * **field**: receptive field in pixels of the input, as in
   :mod:`course_lib.dimensions`. Statistics of normalization are left out of it.
-
-The layer's mode decides too: a network in eval mode keeps no batch statistics.
 """
 
 from __future__ import annotations
@@ -34,9 +26,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from course_lib.dimensions import Field
+from course_lib.ledger.operators import NeedsIntegers
 from course_lib.ledger.table import MIB, Ledger, Row
-from course_lib.ledger.trace import Tracer
+from course_lib.ledger.trace import Tracer, unwrap
 
 __all__ = ["Fit", "Ledger", "Row", "fits", "ledger"]
 
@@ -62,20 +54,24 @@ def ledger(model: nn.Module, input_shape: Sequence[int]) -> Ledger:
 
 
 def trace(
-    model: nn.Module, shape: tuple[int, ...], train: bool | None = None
+    model: nn.Module,
+    shape: tuple[int, ...],
+    train: bool | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Ledger:
     """As :func:`ledger`; ``train`` is the mode, by default each module's own."""
+    model = unwrap(model)
     with torch.inference_mode(False), torch.enable_grad():
-        tracer = Tracer(train)
-        numbers = (p for p in model.parameters() if p.is_floating_point())
-        dtype = next((p.dtype for p in numbers), torch.get_default_dtype())
-        x = torch.empty(shape, dtype=dtype, device="meta")
-        x.field = (Field(), Field()) if len(shape) == 4 else None
-        shadow = tracer.shadow(model, "")
-        saving = torch.autograd.graph.saved_tensors_hooks(tracer.keep, lambda t: t)
+        tracer = Tracer(model)
+        shadow = tracer.model
+        if train is not None:
+            shadow.train(train)
+        floats = (p.dtype for p in shadow.parameters() if p.is_floating_point())
+        dtype = dtype or next(floats, torch.get_default_dtype())
         try:
-            with saving, tracer:
-                shadow(x)
+            tracer.run(torch.empty(shape, dtype=dtype, device="meta"))
+        except NeedsIntegers:
+            return trace(model, shape, train, torch.int64)
         except Exception as error:
             inner = tracer.path and tracer.path[-1]  # "" is the model itself
             where = f"layer {inner!r} of " if inner else ""
@@ -90,9 +86,9 @@ def trace(
         parameters=sum(p.numel() for p in parameters),
         parameter_bytes=sum(p.nbytes for p in parameters),
         trained_bytes=sum(p.nbytes for p in parameters if p.requires_grad),
-        buffer_bytes=sum(b.nbytes for b in tracer.buffers.values()),
+        buffer_bytes=sum(b.nbytes for b in shadow.buffers()),
         unused=tuple(
-            name
+            name.lstrip(".")
             for key, (name, _) in tracer.parameters.items()
             if key not in tracer.counted
         ),
@@ -141,11 +137,11 @@ def fits(
 ) -> Fit:
     """The largest batch with which ``model`` trains in so much memory.
 
-    At the peak, when the backward pass begins, the memory holds parameters,
-    buffers, gradients, the optimizer's state, workspace of the kernels, and what
-    the forward pass kept of each image. Counted are gradients of all parameters,
-    although the first backward pass allocates them one after another: so the sum
-    is a little too high for small batches. No mixed precision, no checkpointing.
+    At the peak, when the backward pass begins, the memory holds parameters, buffers,
+    gradients, the optimizer's state, workspace of the kernels, and what the forward
+    pass kept of each image. No mixed precision, no checkpointing. All gradients are
+    counted, although they are allocated one after another: a little too much for
+    small batches.
 
     Args:
         memory_bytes: what the process may allocate. On a GPU,
@@ -168,6 +164,8 @@ def fits(
             raise ValueError(f"{name} must not be negative, got {value}")
     # Kept bytes are linear in the batch: two passes give both coefficients.
     two, three = (trace(model, (batch, *image_shape), train=True) for batch in (2, 3))
+    if any(row.kept_bytes is None for row in two.rows):
+        raise ValueError(f"kept bytes have no rule for {', '.join(two.unknown)}")
     per_image = three.kept_bytes - two.kept_bytes
     fit = Fit(
         batch=0,

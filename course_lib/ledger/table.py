@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    import pandas
+from typing import NamedTuple
 
 MIB = 2**20
+COUNTS = ("parameters", "macs", "output_bytes", "kept_bytes")
 HEADS = ("name", "kind", "output", "parameters", "MACs", "MiB out", "kept", "field")
 
 
 class Row(NamedTuple):
     """One call of a layer, or one function called between layers, such as ``+``.
 
-    ``macs`` and ``field`` (height, width) are None where no rule is known.
+    ``macs``, ``kept_bytes`` and ``field`` (height, width) are None where no rule is
+    known.
     """
 
     name: str
@@ -28,22 +27,30 @@ class Row(NamedTuple):
     parameters: int
     macs: int | None
     output_bytes: int
-    kept_bytes: int
+    kept_bytes: int | None
     field: tuple[int, int] | None
 
-    def cells(self) -> tuple[str, ...]:
+    def cells(self) -> list[str]:
         """The row as text, in the order of ``HEADS``."""
-        field = self.field or ()
-        return (
-            self.name,
-            self.kind,
-            "×".join(map(str, self.output_shape)),
-            f"{self.parameters:,}",
-            "unknown" if self.macs is None else f"{self.macs:,}",
-            f"{self.output_bytes / MIB:.2f}",
-            f"{self.kept_bytes / MIB:.2f}",
-            "×".join(map(str, field[: 1 if len(set(field)) == 1 else 2])) or "–",
-        )
+        field = "×".join(map(str, dict.fromkeys(self.field or "–")))  # one if square
+        shape = "×".join(map(str, self.output_shape))
+        counts = self.parameters, self.macs, self.output_bytes, self.kept_bytes
+        return [self.name, self.kind, shape, *figures(*counts), field]
+
+
+def figures(
+    parameters: int, macs: int | None, output: int, kept: int | None
+) -> list[str]:
+    """Numbers as text; bytes in MiB."""
+    counts = [f"{parameters:,}", "unknown" if macs is None else f"{macs:,}"]
+    sizes = ["unknown" if n is None else f"{n / MIB:.2f}" for n in (output, kept)]
+    return counts + sizes
+
+
+def total(counts: Iterable[int | None]) -> int | None:
+    """The sum, or None if one is missing."""
+    counts = list(counts)
+    return None if None in counts else sum(counts)
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,9 +72,9 @@ class Ledger:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """Layers whose MACs nobody counted, as ``name (kind)``."""
-        missing = (row for row in self.rows if row.macs is None)
-        return tuple(f"{row.name} ({row.kind})" for row in missing)
+        """Rows whose MACs or kept bytes have no rule, as ``name (kind)``."""
+        missing = (row for row in self.rows if None in (row.macs, row.kept_bytes))
+        return tuple(f"{row.name} ({row.kind})".strip() for row in missing)
 
     @property
     def macs(self) -> int:
@@ -82,54 +89,32 @@ class Ledger:
     @property
     def kept_bytes(self) -> int:
         """Bytes of activations that wait for the backward pass."""
-        return sum(row.kept_bytes for row in self.rows)
+        return sum(row.kept_bytes or 0 for row in self.rows)
 
     def by_stage(self) -> Ledger:
         """One row for each child of the model, in the order of the calls."""
         stages = []
         for name, group in groupby(self.rows, lambda row: row.name.split(".")[0]):
             rows = list(group)
-            counts = [row.macs for row in rows]
             stage = rows[-1]._replace(
                 name=name,
                 kind=rows[0].kind if len(rows) == 1 else f"{len(rows)} layers",
                 input_shape=rows[0].input_shape,
-                parameters=sum(row.parameters for row in rows),
-                macs=None if None in counts else sum(counts),
-                output_bytes=sum(row.output_bytes for row in rows),
-                kept_bytes=sum(row.kept_bytes for row in rows),
+                **{key: total(getattr(row, key) for row in rows) for key in COUNTS},
             )
             stages.append(stage)
         return replace(self, rows=tuple(stages))
 
-    def to_dataframe(self) -> pandas.DataFrame:
-        """The rows as a pandas DataFrame, one column for each field of ``Row``."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError(
-                "to_dataframe() needs pandas: pip install pandas; "
-                "print(ledger) and ledger.rows do without"
-            ) from error
-        return pandas.DataFrame(self.rows, columns=Row._fields)
-
-    def total(self) -> tuple[str, ...]:
+    def total(self) -> list[str]:
         """The cells of the last line."""
-        return (
-            "total",
-            "",
-            "",
-            f"{self.parameters:,}",
-            ("at least " if self.unknown else "") + f"{self.macs:,}",
-            f"{self.output_bytes / MIB:.2f}",
-            f"{self.kept_bytes / MIB:.2f}",
-            "",
-        )
+        sums = figures(self.parameters, self.macs, self.output_bytes, self.kept_bytes)
+        sums[1] = "at least " * bool(self.unknown) + sums[1]
+        return ["total", "", "", *sums, ""]
 
     def notes(self) -> Iterator[str]:
         """What the totals leave out, in words."""
         if self.unknown:
-            yield f"MACs not counted: {', '.join(self.unknown)}"
+            yield f"Not counted: {', '.join(self.unknown)}"
         if self.unused:
             yield f"Parameters of layers that were not called: {', '.join(self.unused)}"
 
@@ -138,23 +123,21 @@ class Ledger:
         widths = [max(map(len, column)) for column in zip(*table)]
         lines = []
         for cells in table:
-            padded = (
-                cell.ljust(width) if i < 3 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(cells, widths))
-            )
-            lines.append("  ".join(padded).rstrip())
+            left = [cell.ljust(width) for cell, width in zip(cells[:3], widths)]
+            right = [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:])]
+            lines.append("  ".join(left + right).rstrip())
         rule = "-" * max(map(len, lines))
-        lines[1:1], lines[-1:-1] = [rule], [rule]
-        return "\n".join([*lines, *self.notes()])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], *self.notes()])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        def line(cells: tuple[str, ...], tag: str = "td") -> str:
+        def line(cells: Sequence[str], tag: str = "td") -> str:
+            style = "padding: 0.35em 0.5em 0.35em 0; text-align:"
+            sides = ["left"] * 3 + ["right"] * 5
             return "".join(
-                f'<{tag} style="padding: 0.35em 0.5em 0.35em 0; '
-                f'text-align: {"left" if i < 3 else "right"}">{escape(cell)}</{tag}>'
-                for i, cell in enumerate(cells)
+                f'<{tag} style="{style} {side}">{escape(cell)}</{tag}>'
+                for side, cell in zip(sides, cells)
             )
 
         shape = "×".join(map(str, self.input_shape))

@@ -1,209 +1,189 @@
-"""One forward pass without numbers: shadows of modules on torch's meta device."""
+"""One forward pass without numbers, on a copy of the model on torch's meta device."""
 
 from __future__ import annotations
 
-import functools
+import copy
+import sys
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from course_lib.ledger.rules import (
-    WINDOWS,
-    count_macs,
-    field_after,
-    norm_shape,
-    stand_in,
-)
+from course_lib.dimensions import Field
+from course_lib.ledger.fields import WINDOWS, field_after
+from course_lib.ledger.operators import SUBSTITUTES, Operators
 from course_lib.ledger.table import Row
 
-HOOKS = tuple(key for key in nn.Module().__dict__ if key.endswith("_hooks"))
+HOOKS = {key for key in vars(nn.Module()) if key.endswith("_hooks")}
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The network inside ``torch.compile``, DataParallel or DDP."""
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif "_orig_mod" in model._modules:
+            model = model._orig_mod
+        else:
+            return model
+
+
+def meta_copy(model: nn.Module) -> tuple[nn.Module, list[Tensor]]:
+    """The same modules without hooks; their tensors, listed, have no values."""
+    copies = {id(module): object.__new__(type(module)) for module in model.modules()}
+    metas: dict[int, Tensor] = {}
+
+    def meta(value: Tensor | None) -> Tensor | None:
+        if value is not None and id(value) not in metas:
+            form = {"dtype": value.dtype, "device": "meta"}
+            new = torch.empty_strided(value.size(), value.stride(), **form)
+            new = nn.Parameter(new, False) if isinstance(value, nn.Parameter) else new
+            metas[id(value)] = new.requires_grad_(value.requires_grad)
+        return metas.get(id(value))
+
+    for name, module in model.named_modules():
+        where = f"layer {name!r} ({type(module).__name__})"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(
+                f"{where} is TorchScript; pass the module it was made from"
+            )
+        if any(map(is_lazy, module._parameters.values())):
+            raise ValueError(f"{where} has no shape yet; run the model once")
+        state = vars(copies[id(module)])
+        for key, value in vars(module).items():
+            if key in HOOKS:  # those of torch itself make a weight, and stay
+                value = OrderedDict((k, h) for k, h in value.items() if is_torchs(h))
+            elif key in ("_parameters", "_buffers"):
+                value = {k: meta(tensor) for k, tensor in value.items()}
+            elif key == "_modules":
+                inner = {k: v if v is None else unwrap(v) for k, v in value.items()}
+                value = {k: copies.get(id(v)) for k, v in inner.items()}
+            elif isinstance(value, (list, dict, set)):  # forward may collect there
+                value = copy.copy(value)
+            elif isinstance(value, Tensor):
+                value = meta(value)
+            state[key] = value
+    return copies[id(model)], list(metas.values())
 
 
 class Tracer(TorchFunctionMode):
-    """Sees each layer and each function call of one forward pass on shadows."""
+    """Writes a row for each layer and for each function called between layers.
 
-    def __init__(self, train: bool | None) -> None:
+    A layer is a module of ``torch.nn`` without children, a convolution or a pooling.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.train = train
-        self.seed = torch.empty((), device="meta", requires_grad=True)
-        self.made: dict[tuple, Tensor] = {}  # one result per shape and type, to copy
-        self.no_hooks = {key: OrderedDict() for key in HOOKS}
+        self.model, metas = meta_copy(model)
         self.rows: list[Row] = []
         self.path: list[str] = []  # names of the modules that are running
-        self.shadows: dict[int, nn.Module] = {}
-        self.metas: dict[int, tuple[Tensor, Tensor]] = {}  # id: a tensor, its shadow
-        self.parameters: dict[int, tuple[str, Tensor]] = {}  # all, by id
-        self.buffers: dict[int, Tensor] = {}
-        self.counted: set[int] = set()  # ids of the parameters that a row has counted
-        self.blocks: dict[int, Tensor] = {}  # memory known: held, so ids stay unique
         self.kept = 0  # bytes saved since the last row
+        self.parameters: dict[int, tuple[str, Tensor]] = {}  # name and tensor, by id
+        self.counted: set[int] = set()  # ids of the parameters that a row has
+        # Memory that is known: held here, so that its identity stays unique.
+        self.blocks = {block(tensor): tensor for tensor in metas}
+        for name, module in self.model.named_modules():
+            for key, value in module._parameters.items():
+                if value is not None:
+                    self.parameters.setdefault(id(value), (f"{name}.{key}", value))
+            self.watch(name, module)
 
-    def shadow(self, module: nn.Module, name: str) -> nn.Module:
-        """A copy of the module tree that shares parameters and has no hooks."""
-        if id(module) in self.shadows:  # one module under two names
-            return self.shadows[id(module)]
-        copy = self.shadows[id(module)] = module.__new__(type(module))
-        state = copy.__dict__
-        state |= module.__dict__
-        state |= self.no_hooks
-        dot = name and name + "."
-        for key, tensor in module._parameters.items():
-            if tensor is not None:
-                self.parameters.setdefault(id(tensor), (dot + key, tensor))
-        for buffer in module._buffers.values():
-            if buffer is not None:
-                self.buffers[id(buffer)] = buffer
-        rule = stand_in(module)
-        if rule is None:
-            for key in ("_parameters", "_buffers"):
-                tensors = module.__dict__[key].items()
-                state[key] = {name: self.meta(tensor) for name, tensor in tensors}
-                # A model that lies on the meta device is its own shadow.
-                there = [t for t in state[key].values() if t is not None]
-                self.blocks |= {block(tensor): tensor for tensor in there}
-        if module._modules:
-            state["_modules"] = {
-                key: None if child is None else self.shadow(child, dot + key)
-                for key, child in module._modules.items()
-            }
-        if self.train is not None:
-            state["training"] = self.train
-        # Where torch keeps a compiled forward: it would really run, and what stands
-        # there is called without a look for hooks.
-        state["_compiled_call_impl"] = state["forward"] = self.watch(
-            module, copy, name, rule
-        )
-        return copy
+    def run(self, x: Tensor) -> None:
+        """One forward pass; ``x`` is on the meta device."""
+        x.field = Field((1, 1), (1, 1), (0, 0)) if x.ndim == 4 else None
+        self.operators = Operators(x)
+        with ExitStack() as stack:
+            if "torch._dynamo" in sys.modules:  # parts may be compiled
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            hooks = torch.autograd.graph.saved_tensors_hooks(self.keep, lambda t: t)
+            for context in (hooks, self.operators, self):
+                stack.enter_context(context)
+            self.model(x)
 
-    def watch(
-        self, module: nn.Module, copy: nn.Module, name: str, rule: Callable | None
-    ) -> Callable:
-        """The forward of the copy, which also writes the row of a layer."""
-        forward = type(module).forward
-        if rule:
-            forward = functools.partial(self.skip, rule)
-        own = [p for p in module._parameters.values() if p is not None]
-        is_layer = isinstance(module, WINDOWS) or (
-            not module._modules and type(module).__module__.startswith("torch.nn.")
-        )
+    def watch(self, name: str, module: nn.Module) -> None:
+        """Let ``forward`` tell where it runs, and a layer's write its row."""
+        forward = module.forward
+        is_leaf = is_torchs(module) and not module._modules
+        is_layer = is_leaf or isinstance(module, WINDOWS)
 
-        def run_layer(*args: Any, **kwargs: Any) -> Any:
+        def run(*args: Any, **kwargs: Any) -> Any:
             self.path.append(name)
-            with torch._C.DisableTorchFunction():  # what it calls is no row of its own
-                out = forward(copy, *args, **kwargs)
-                self.record(name, module, (*args, *kwargs.values()), out, own)
+            if is_layer:
+                with torch._C.DisableTorchFunction():  # what it calls is no row
+                    out = forward(*args, **kwargs)
+                    self.record(name, module, [*args, *kwargs.values()], out)
+            else:
+                out = forward(*args, **kwargs)
             self.path.pop()
             return out
 
-        def run_container(*args: Any, **kwargs: Any) -> Any:
-            self.path.append(name)
-            out = forward(copy, *args, **kwargs)
-            if own:
-                with torch._C.DisableTorchFunction():
-                    self.record(name, module, (*args, *kwargs.values()), out, own)
-            self.path.pop()
-            return out
-
-        return run_layer if is_layer else run_container
+        vars(module).update(forward=run, _compiled_call_impl=None)
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         """Called with each function of torch that runs between the layers."""
-        args = tuple(map(self.meta, args))
-        kwargs = {key: self.meta(value) for key, value in (kwargs or {}).items()}
-        # An addition in place takes 20 µs on the meta device and changes no shape.
-        out = args[0] if changes_nothing(func, args) else func(*args, **kwargs)
-        if func.__name__ != "__get__" and tensors(args) and tensors(out):
+        kwargs = kwargs or {}
+        out = SUBSTITUTES.get(func, func)(*args, **kwargs)
+        if func.__name__ != "__get__":
             kind = func.__name__.strip("_")
-            self.record(".".join((*self.path[-1:], kind)).strip("."), kind, args, out)
+            name = ".".join((*self.path[-1:], kind)).strip(".")
+            self.record(name, kind, [*args, *kwargs.values()], out)
         return out
-
-    def skip(self, rule: Callable, layer: nn.Module, x: Tensor) -> Tensor:
-        """A result of the right shape, and the note of what autograd would save."""
-        shape = rule(layer, x.shape)
-        if not torch.is_grad_enabled() or not (
-            x.requires_grad
-            or any(p.requires_grad for p in layer._parameters.values() if p is not None)
-        ):
-            return x.new_empty(shape)
-        self.keep(x)
-        if rule is norm_shape and (layer.training or layer.running_mean is None):
-            self.kept += 2 * 4 * shape[1]  # mean and deviation, in float32
-        key = (tuple(shape), x.dtype)
-        if key not in self.made:
-            self.made[key] = self.seed.to(x.dtype).expand(shape).contiguous()
-        # Not a leaf of autograd: an in-place ReLU may follow.
-        return self.made[key].clone()
-
-    def meta(self, value: Any) -> Any:
-        """Put a real tensor's shape, without its values, in the place of it."""
-        if isinstance(value, (list, tuple)):
-            return type(value)(map(self.meta, value))
-        if not isinstance(value, Tensor) or value.is_meta:
-            return value
-        if id(value) not in self.metas:
-            meta = torch.empty_like(value, device="meta")
-            meta.requires_grad_(value.requires_grad)
-            self.metas[id(value)] = value, meta
-            self.blocks[block(meta)] = meta  # it is there in any case: never "kept"
-        return self.metas[id(value)][1]
 
     def keep(self, tensor: Tensor) -> Tensor:
         """Called by autograd with each tensor that it saves."""
-        place = block(tensor)
-        if place not in self.blocks:
-            self.blocks[place] = tensor
+        if block(tensor) not in self.blocks:
+            self.blocks[block(tensor)] = tensor
             self.kept += tensor.untyped_storage().nbytes()
         return tensor
 
-    def record(
-        self,
-        name: str,
-        layer: nn.Module | str,
-        args: tuple,
-        out: Any,
-        own: Sequence[Tensor] = (),
-    ) -> None:
-        inputs, outputs = tensors(args), tensors(out)
-        x, y = inputs[0], outputs[0]
-        old = [block(tensor) for tensor in inputs]
-        new = [p for p in own if id(p) not in self.counted] if own else ()
-        self.counted.update(map(id, new))
-        fields = [getattr(tensor, "field", None) for tensor in inputs]
-        field = field_after(layer, fields, x.shape, y.shape)
+    def record(self, name: str, layer: nn.Module | str, args: list, out: Any) -> None:
+        read, outputs = tensors(args), tensors(out)
+        if not read or not outputs:
+            return
+        is_module = isinstance(layer, nn.Module)
+        own = {id(p): p for p in read if id(p) in self.parameters}
+        inputs = [t for t in read if id(t) not in own] or read
+        if is_module:
+            ours = layer.parameters() if layer._modules else layer._parameters.values()
+            own |= {id(p): p for p in ours if p is not None}
+        field = field_after(layer, inputs, outputs[0].shape)
         for tensor in outputs:
             tensor.field = field
+        old = [block(tensor) for tensor in read]
+        fused = isinstance(layer, nn.RNNBase)  # by a kernel that the meta device lacks
         self.rows.append(
             Row(
                 name=name,
-                kind=layer if isinstance(layer, str) else type(layer).__name__,
-                input_shape=tuple(x.shape),
-                output_shape=tuple(y.shape),
-                parameters=sum(p.numel() for p in new),
-                macs=count_macs(layer, x, y, own),
+                kind=type(layer).__name__ if is_module else layer,
+                input_shape=tuple(inputs[0].shape),
+                output_shape=tuple(outputs[0].shape),
+                parameters=sum(
+                    p.numel() for k, p in own.items() if k not in self.counted
+                ),
+                macs=self.operators.take(),
                 output_bytes=sum(t.nbytes for t in outputs if block(t) not in old),
-                kept_bytes=self.kept,
-                field=field and tuple(axis.size for axis in field),
+                kept_bytes=None if fused else self.kept,
+                field=field and tuple(field.size),
             )
         )
+        self.counted |= own.keys()
         self.kept = 0
 
 
-def changes_nothing(func: Callable, args: tuple) -> bool:
-    """Whether it is ``x += y`` with x and y alike: x is the result, with its shape."""
-    if func is not Tensor.add_ or len(tensors(args)) != 2:
-        return False
-    x, y = args
-    return x.requires_grad and x.shape == y.shape and x.dtype == y.dtype
+def is_torchs(value: object) -> bool:
+    """Whether it is of a class of ``torch.nn``."""
+    return type(value).__module__.startswith("torch.nn.")
 
 
 def block(tensor: Tensor) -> int:
-    """Identity of the memory that a tensor lies in, unique while it lives."""
+    """Identity of the memory that a tensor occupies, unique while it lives."""
     return tensor.untyped_storage()._cdata
 
 
@@ -215,7 +195,4 @@ def tensors(value: Any) -> list[Tensor]:
         value = value.values()
     elif not isinstance(value, (list, tuple)):
         return []
-    found = []
-    for item in value:
-        found += [item] if isinstance(item, Tensor) else tensors(item)
-    return found
+    return [tensor for item in value for tensor in tensors(item)]
