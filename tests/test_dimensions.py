@@ -4,6 +4,7 @@ Torch is asked with real tensors on the CPU: on the meta device some of its chec
 (pooling's second padding rule) do not run.
 """
 
+import os
 import random
 import subprocess
 import sys
@@ -248,7 +249,6 @@ def test_the_network_of_the_course():
     assert unread(56, 3, 2, 1) == Unread(padding=1, edge=0, between=0, read=56)
     stem = [Layer("conv", 7, 2, 3), Layer("pool", 3, 2, 1)]
     assert receptive_field(stem) == [Field(7, 2, -3), Field(11, 4, -5)]
-    assert receptive_field(stem)[-1].center == 0.0
     assert receptive_field([("conv", (7, 1))]) == [Field((7, 1), (1, 1), (0, 0))]
     assert receptive_field([]) == []
 
@@ -310,15 +310,36 @@ def test_errors_name_argument_value_and_rule(arguments, options, words):
         output_size(*arguments, **options)
 
 
-def run(*arguments):
+def run(*arguments, encoding="utf-8"):
     return subprocess.run(
         [sys.executable, "-m", "course_lib.dimensions", *arguments],
         capture_output=True,
-        text=True,
         check=False,
-        encoding="utf-8",
-        env={"PYTHONIOENCODING": "utf-8"},
+        encoding=encoding,
+        env={
+            "PYTHONIOENCODING": encoding,
+            "SYSTEMROOT": os.environ.get("SYSTEMROOT", ""),
+        },
     )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "cp437", "utf-16"])
+def test_the_command_prints_on_any_console(encoding):
+    done = run("57", "--layer", "conv:3,1,2,2", encoding=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    signs = encoding == "utf-16"
+    text = "⌊(57 + 2·2 − 2·(3 − 1) − 1)/1⌋ + 1 = ⌊56⌋ + 1 = 57"
+    plain = "floor((57 + 2*2 - 2*(3 - 1) - 1)/1) + 1 = floor(56) + 1 = 57"
+    assert (text if signs else plain) in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell with pipes")
+@pytest.mark.parametrize("reader", ["head -n 1", "true"])
+def test_a_closed_pipe_ends_quietly(reader):
+    layers = "--layer conv:3,1,1 " * 3000  # more than a pipe holds
+    command = f"{sys.executable} -m course_lib.dimensions 224 {layers}| {reader}"
+    done = subprocess.run(command, shell=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_the_command_writes_the_arithmetic_out():

@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Size = int | tuple[int, int]
 
@@ -54,11 +54,6 @@ class Field(NamedTuple):
     size: Size = 1  # receptive field, padding included
     jump: Size = 1  # distance between the fields of two neighboring outputs
     start: Size = 0  # first pixel of the first output's field; below 0: padding
-
-    @property
-    def center(self) -> float | tuple[float, float]:
-        """Center of the first output's field, in pixels."""
-        return _each(lambda size, start: start + (size - 1) / 2, self.size, self.start)
 
 
 def output_size(
@@ -143,13 +138,8 @@ def transposed_size(
         ValueError: where torch refuses too; names argument, value and rule.
     """
     settings = _checked(
-        size=size,
-        kernel=kernel,
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        dilation=dilation,
-    )
+        size=size, kernel=kernel, stride=stride, padding=padding
+    ) + _checked(output_padding=output_padding, dilation=dilation)
 
     def along(n: int, k: int, s: int, p: int, extra: int, d: int) -> int:
         if extra >= max(s, d):
@@ -243,8 +233,7 @@ def unread(
         read = len({row for window in windows for row in window if 0 <= row < n})
         return Unread(min(left_over, p), edge, n - edge - read, read)
 
-    found = _each(along, *settings, out)
-    return found if isinstance(found, Unread) else Unread(*zip(*found))
+    return _each(along, *settings, out)
 
 
 def receptive_field(layers: Iterable[Layer | Sequence]) -> list[Field]:
@@ -262,12 +251,8 @@ def receptive_field(layers: Iterable[Layer | Sequence]) -> list[Field]:
     """
     fields = [Field()]
     for layer in itertools.starmap(Layer, layers):
-        settings = _checked(
-            kernel=layer.kernel,
-            stride=layer.stride,
-            padding=layer.padding,
-            dilation=layer.dilation,
-        )
+        names = ("kernel", "stride", "padding", "dilation")
+        settings = _checked(**dict(zip(names, layer[1:5])))
         fields.append(grow(fields[-1], *settings))
     return fields[1:]
 
@@ -277,22 +262,22 @@ def grow(
 ) -> Field:
     """One step of :func:`receptive_field`."""
 
-    def along(size: int, jump: int, start: int, k: int, s: int, p: int, d: int) -> Field:
-        return Field(size + d * (k - 1) * jump, jump * s, start - p * jump)
+    def along(n: int, jump: int, start: int, k: int, s: int, p: int, d: int) -> Field:
+        return Field(n + d * (k - 1) * jump, jump * s, start - p * jump)
 
-    grown = _each(along, *field, kernel, stride, padding, dilation)
-    return grown if isinstance(grown, Field) else Field(*zip(*grown))
+    return _each(along, *field, kernel, stride, padding, dilation)
 
 
 def _pair(value: Size) -> tuple[int, int]:
     return value if isinstance(value, tuple) else (value, value)
 
 
-def _each(function: Callable, *values: Size) -> object:
+def _each(function: Callable, *values: Size) -> Any:
     """Apply to plain values, or to heights and to widths if one is a pair."""
     if not any(isinstance(value, tuple) for value in values):
         return function(*values)
-    return tuple(itertools.starmap(function, zip(*map(_pair, values))))
+    found = tuple(itertools.starmap(function, zip(*map(_pair, values))))
+    return found if isinstance(found[0], int) else type(found[0])(*zip(*found))
 
 
 def _checked(**settings: object) -> list[Size]:

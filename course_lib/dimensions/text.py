@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from course_lib.dimensions import Layer, Size, output_size, receptive_field, unread
 
+# For consoles that cannot show these signs.
+ASCII = {"⌊": "floor(", "⌈": "ceil(", "⌋": ")", "⌉": ")", "·": "*", "−": "-"}
+
 
 def arithmetic(size: int, layer: Layer) -> str:
     """The size formula along one axis, with its numbers and the floor shown."""
@@ -45,10 +48,8 @@ def lines(size: Size, layers: Sequence[Layer]) -> Iterator[str]:
         yield f"{axis} {n}".strip()
         for layer, field in zip(layers, receptive_field(layers)):
             left = unread(n, *layer[1:5], kind=layer.kind, ceil_mode=layer.ceil_mode)
-            yield (
-                f"  {layer.kind} {','.join(map(str, layer[1:5]))}: "
-                f"{arithmetic(n, layer)}"
-            )
+            settings = ",".join(map(str, layer[1:5]))
+            yield f"  {layer.kind} {settings}: {arithmetic(n, layer)}"
             yield (
                 f"    unread: {left.padding} padded and {left.edge} real at the edge, "
                 f"{left.between} between; sees {field.size}, jump {field.jump}"
