@@ -14,7 +14,7 @@ from course_book.explorers import ActivationsExplorer
 from course_book.explorers.activations import FILE, PHOTO, PLACES, follow
 from course_book.explorers.packed import TOLERANCE, differences, unpack
 from course_book.explorers.page import HERE, read_data, read_more
-from course_lib.data.transforms import evaluation_transform
+from course_lib.data.preprocessing import Preprocessing
 from course_lib.synthetic import SyntheticCracks
 from course_lib.weights import course_resnet18
 
@@ -42,7 +42,7 @@ def seen():
             lambda module, inputs, output, name=name: found.update({name: output[0]})
         )
     image, _ = SyntheticCracks("test", size=256)[PHOTO]
-    found["photo"] = evaluation_transform(224)(image)
+    found["photo"] = Preprocessing.for_photos(224)(image)
     with torch.no_grad():
         model(found["photo"][None])
         stem = model.bn1(model.conv1(found["photo"][None]))

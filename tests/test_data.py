@@ -1,8 +1,8 @@
 """Data sets, transforms, class weights, prediction: against their oracles."""
 
 import io
+import json
 import os
-import pickle
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -28,15 +28,13 @@ from course_lib.data.digits import digits, mnist
 from course_lib.data.download import DownloadError
 from course_lib.data.folders import read_folder, report_skipped
 from course_lib.data.photos import PhotoError, open_photo
-from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from course_lib.data.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Preprocessing,
+)
 from course_lib.data.sdnet2018 import read_sdnet2018, source_photos
 from course_lib.data.splits import SPLITS
-from course_lib.data.transforms import (
-    channel_statistics,
-    denormalize,
-    evaluation_transform,
-    training_transform,
-)
 
 # The folder of each label.
 OFFICIAL = "D/UD D/CD P/UP P/CP W/UW W/CW".split()  # noqa: SIM905
@@ -376,43 +374,30 @@ def test_mnist_without_files(tmp_path, monkeypatch):
         mnist(tmp_path, "train", download=True)
 
 
-# Transforms
+# Preprocessing
 
 
-def test_the_evaluation_transform_is_torchvisions():
-    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels)
-    ours, theirs = evaluation_transform(), ResNet18_Weights.DEFAULT.transforms()
-    assert (tuple(theirs.mean), tuple(theirs.std)) == (IMAGENET_MEAN, IMAGENET_STD)
+def test_preprocessing_of_photos_is_torchvisions():
+    ours, theirs = Preprocessing.for_photos(), ResNet18_Weights.DEFAULT.transforms()
+    assert (tuple(theirs.mean), tuple(theirs.std)) == (ours.mean, ours.std)
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
     torch.testing.assert_close(ours(image), theirs(image), atol=1e-6, rtol=0)
+    # Where the crop falls between pixels, torchvision rounds it.
+    y, x = np.mgrid[:300, :401]
+    waves = np.stack([np.sin(y / 30), np.sin(x / 25), np.cos((x + y) / 40)], 2)
+    image = Image.fromarray((127 + 100 * waves).astype(np.uint8))
+    step = 1 / 255 / min(ours.std)  # of a byte, after normalization
+    assert (ours(image) - theirs(image)).abs().max() < 6 * step
 
 
-@pytest.mark.parametrize("make", [evaluation_transform, training_transform])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_transforms_of_gray_and_color(make, mode, channels):
-    transform = make(20, mean=[0.5] * channels, std=[0.25] * channels)
-    image = Image.new(mode, (50, 31), "white")
-    for source in (image, v2.functional.to_image(image)):
-        out = transform(source)
-        assert out.shape == (channels, 20, 20) and out.dtype == torch.float32
-        assert out.max() <= 2.0 + 1e-6 and out.min() > 0
-    assert pickle.loads(pickle.dumps(transform))(image).shape == out.shape
-
-
-def test_the_training_transform_is_random_and_seeded():
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    image, transform = Image.fromarray(pixels), training_transform(32)
-    torch.manual_seed(0)
-    first, second = transform(image), transform(image)
-    torch.manual_seed(0)
-    torch.testing.assert_close(transform(image), first, atol=0, rtol=0)
-    assert (first - second).abs().max() > 0.5
-    still = {"scale": (1.0, 1.0), "flips": False, "brightness": 0.0}
-    left = Image.fromarray(np.repeat(np.arange(0, 256, 4, np.uint8)[None], 64, 0))
-    for _ in range(4):  # nothing turns a ramp around when flips are off
-        out = training_transform(32, **still)(left)
-        assert (out.diff(dim=2) > -0.1).all()
+def test_preprocessing_of_gray_and_color(mode, channels):
+    prepare = Preprocessing(20, 23, (0.5,) * channels, (0.25,) * channels)
+    out = prepare(Image.new(mode, (50, 31), "white"))
+    assert out.shape == (channels, 20, 20) and out.dtype == torch.float32
+    assert out.min() == out.max() == 2
 
 
 @settings(max_examples=25, deadline=None)
@@ -420,70 +405,54 @@ def test_the_training_transform_is_random_and_seeded():
     pixels=hnp.arrays(np.uint8, st.tuples(*[st.integers(2, 9)] * 2, st.just(3))),
     gray=st.booleans(),
 )
-def test_denormalize_undoes_normalization(pixels, gray):
+def test_normalization_is_torchvisions_and_is_undone(pixels, gray):
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if not gray else ((0.3,), (0.2,))
+    prepare = Preprocessing(2, 2, mean, std)
     image = torch.from_numpy(pixels.transpose(2, 0, 1)[: len(mean)].copy())
-    x = v2.Normalize(list(mean), list(std))(image.float() / 255)
-    back = denormalize(torch.stack([x, x]), mean=mean, std=std)
-    assert torch.equal((back * 255).round().to(torch.uint8)[1], image)
-    assert denormalize(x * 100, mean=mean, std=std).max() <= 1
+    x = prepare.normalize(image[None])
+    expected = v2.Normalize(list(mean), list(std))(image.float() / 255)
+    torch.testing.assert_close(x[0], expected)
+    assert torch.equal((prepare.denormalize(x) * 255).round().byte()[0], image)
+    assert prepare.denormalize(x * 100).max() <= 1
 
 
-def test_bad_arguments_of_transforms():
-    with pytest.raises(ValueError, match="size must be at least 1 pixel, got 0"):
-        evaluation_transform(0)
-    with pytest.raises(ValueError, match="1 or 3 numbers, got 2 and 3"):
-        evaluation_transform(mean=(0.1, 0.2))
-    with pytest.raises(ValueError, match="std must be positive"):
-        training_transform(std=(0.1, 0.0, 0.1))
-    with pytest.raises(ValueError, match="scale must satisfy"):
-        training_transform(scale=(0.5, 1.5))
-    with pytest.raises(ValueError, match="brightness"):
-        training_transform(brightness=1.0)
-    with pytest.raises(ValueError, match=r"\[\.\.\., 3, H, W\].* got \[1, 4, 4\]"):
-        denormalize(torch.zeros(1, 4, 4))
+def test_windows_are_the_middle_or_random():
+    prepare = Preprocessing(3, 5)
+    x = torch.arange(25, dtype=torch.uint8).view(1, 1, 5, 5).repeat(200, 1, 1, 1)
+    assert torch.equal(prepare.windows(x), x[:, :, 1:4, 1:4])
+    corners = prepare.windows(x, torch.Generator().manual_seed(0))[:, 0, 0, 0]
+    assert set(corners.tolist()) == {0, 1, 2, 5, 6, 7, 10, 11, 12}
+    with pytest.raises(ValueError, match="2 × 5 pixels are smaller than the size"):
+        prepare.windows(x[:, :, :2])
 
 
-pictures = st.integers(1, 6).flatmap(
-    lambda n: st.lists(
-        hnp.arrays(np.uint8, st.tuples(*[st.integers(1, 7)] * 2, st.just(3))),
-        min_size=n,
-        max_size=n,
-    )
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 5), "got size=0 and resize=5"),
+        ((6, 5), "got size=6 and resize=5"),
+        ((5, 5, (0.1, 0.2)), "1 or 3 numbers, got 2 and 3"),
+        ((5, 5, (0.1,), (0.0,)), "std positive"),
+        ((5, 5, (np.inf,), (1.0,)), "mean must be finite"),
+        ((5, 5, (0.1,), (np.nan,)), "std positive"),
+    ],
 )
+def test_bad_preprocessing_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Preprocessing(*arguments)
 
 
-@settings(max_examples=60, deadline=None)
-@given(arrays=pictures, kind=st.sampled_from(["pil", "array", "tensor", "items"]))
-def test_channel_statistics_equal_numpys(arrays, kind):
-    make = {
-        "pil": Image.fromarray,
-        "array": lambda a: a,
-        "tensor": lambda a: torch.from_numpy(a.transpose(2, 0, 1).copy()),
-        "items": lambda a: (Image.fromarray(a), 3),
-    }[kind]
-    got = channel_statistics([make(a) for a in arrays])
-    stacked = np.concatenate([a.reshape(-1, 3) for a in arrays]) / 255
-    np.testing.assert_allclose(got.mean, stacked.mean(axis=0), atol=1e-12)
-    np.testing.assert_allclose(got.std, stacked.std(axis=0), atol=1e-7)
-    within = np.mean([a.reshape(-1, 3).std(axis=0) for a in arrays], axis=0) / 255
-    np.testing.assert_allclose(got.std_within, within, atol=1e-7)
-    assert got.pictures == len(arrays)
-
-
-def test_channel_statistics_are_exact_and_say_no():
-    nearly_white = [np.full((300, 300), 255, np.uint8) for _ in range(40)]
-    nearly_white[0][0, 0] = 254
-    got = channel_statistics(nearly_white)
-    n = 40 * 90_000
-    assert got.mean == pytest.approx((1 - 1 / n / 255,), abs=1e-15)
-    assert got.std == pytest.approx(((n - 1) ** 0.5 / n / 255,), rel=1e-12)
-    with pytest.raises(ValueError, match="dataset is empty"):
-        channel_statistics([])
-    with pytest.raises(ValueError, match=r"picture 1 has 3 channels, .* 1"):
-        channel_statistics([nearly_white[0], np.zeros((2, 2, 3), np.uint8)])
-    with pytest.raises(TypeError, match="uint8 numbers, got float32"):
-        channel_statistics([torch.zeros(3, 4, 4)])
+def test_preprocessing_is_stored_and_read():
+    whole = Preprocessing(28, 28, (0.1,), (0.3,))
+    for prepare in (Preprocessing.for_photos(96), whole):
+        text = json.dumps(prepare.as_dict())
+        assert Preprocessing.from_dict(json.loads(text)) == prepare
+    # Version 1 stored no resize: digits were shown whole.
+    old = {"size": 28, "mean": [0.1], "std": [0.3], "channels": 1}
+    assert Preprocessing.from_dict(old) == whole
+    for wrong in (None, {}, {"size": 3}, old | {"size": "x"}, old | {"mean": 0.1}):
+        with pytest.raises(ValueError):
+            Preprocessing.from_dict(wrong)
 
 
 # Imbalance

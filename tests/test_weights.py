@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from course_lib import weights
-from course_lib.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.resnet import resnet18
 from course_lib.synthetic import SyntheticCracks
 

@@ -28,7 +28,7 @@ from torchvision.transforms.v2.functional import normalize
 from course_book.experiments import synthetic_to_real
 from course_book.experiments.synthetic_to_real import Windows
 from course_lib import weights
-from course_lib.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.resnet import ResNet, resnet18
 from course_lib.synthetic import SyntheticCracks
 from course_lib.training import evaluate, train_one_epoch

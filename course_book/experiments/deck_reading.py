@@ -43,7 +43,7 @@ from course_book.experiments.real_photos import (
     load,
     real_sets,
 )
-from course_lib.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.weights import course_resnet18
 
 __all__ = ["look", "windows"]

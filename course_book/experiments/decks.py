@@ -41,7 +41,7 @@ from torchvision.transforms.v2.functional import normalize
 from course_book.experiments.headline import hardware
 from course_book.experiments.real_photos import baseline
 from course_lib.data.augment import photo_views
-from course_lib.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.resnet import ResNet, resnet18
 from course_lib.training import evaluate, train_one_epoch
 from course_lib.weights import course_resnet18

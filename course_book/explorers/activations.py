@@ -25,11 +25,10 @@ from torch.nn import functional as F
 from course_book.explorers.packed import BYTE, Pack, differences
 from course_book.explorers.page import read_more
 from course_lib.data.classes import CRACK_CLASSES
-from course_lib.data.transforms import (
+from course_lib.data.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    denormalize,
-    evaluation_transform,
+    Preprocessing,
 )
 from course_lib.ledger import ledger
 from course_lib.resnet import BasicBlock
@@ -216,8 +215,9 @@ def follow() -> dict[str, Any]:
     """The photo's way through the network, as the explorer's module reads it."""
     net = course_resnet18()
     image, label = SyntheticCracks("test", size=256)[PHOTO]
-    photo = evaluation_transform(SIZE)(image)
-    pixels = (denormalize(photo) * 255).round().to(torch.uint8)
+    prepare = Preprocessing.for_photos(SIZE)
+    photo = prepare(image)
+    pixels = (prepare.denormalize(photo) * 255).round().to(torch.uint8)
     picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
     book = {row.name: row for row in ledger(net, (1, 3, SIZE, SIZE)).rows}
     pack = Pack()

@@ -1,6 +1,6 @@
 """Random views of a whole batch at once, on the device where it lies.
 
-Transforms of one picture at a time (``training_transform``) cost a Python call per
+Transforms of one picture at a time (torchvision's) cost a Python call per
 picture and step; these work on the batch, every picture with numbers of its own,
 and draw from a generator, so that a training that was interrupted goes on with the
 same views. They expect normalized floats, and change them by shares of their own

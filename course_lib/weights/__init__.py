@@ -119,7 +119,7 @@ def course_resnet18() -> ResNet:
 
     It tells the six classes ``course_lib.data.classes.CRACK_CLASSES`` apart, in that
     order, in pictures of 128 to 224 px, normalized with ``IMAGENET_MEAN`` and
-    ``IMAGENET_STD`` of ``course_lib.data.transforms``. Of unseen synthetic pictures
+    ``IMAGENET_STD`` of ``course_lib.data.preprocessing``. Of unseen synthetic pictures
     it gets 88 % right at 128 px and 83 % at 224 px (1,200 and 600 pictures; chance
     is 17 %); rounding to int8 changes both by less than 0.2 points.
     """

@@ -19,7 +19,7 @@ from course_book.explorers import page as files
 from course_book.explorers.activations import PHOTO
 from course_book.explorers.packed import TOLERANCE
 from course_lib.data.classes import CRACK_CLASSES
-from course_lib.data.transforms import evaluation_transform
+from course_lib.data.preprocessing import Preprocessing
 from course_lib.synthetic import SyntheticCracks
 from course_lib.weights import course_resnet18
 
@@ -79,7 +79,7 @@ def seen():
         module.register_forward_hook(keep(name))
     image, _ = SyntheticCracks("test", size=256)[PHOTO]
     with torch.no_grad():
-        logits = model(evaluation_transform(224)(image)[None].double())
+        logits = model(Preprocessing.for_photos(224)(image)[None].double())
     return model, found, logits[0]
 
 
