@@ -6,6 +6,7 @@ import os
 import pickle
 import sys
 import threading
+import zipfile
 from functools import partial
 
 import pytest
@@ -16,8 +17,8 @@ from torch import nn
 from course_lib import resnet
 from course_lib.data.classes import CRACK_CLASSES
 from course_lib.resnet import resnet18
-from course_lib.trainer.checkpoints import CheckpointError
 from course_lib.weights import WeightsError, course_resnet18
+from course_lib.weights.checkpoints import CheckpointError
 from course_lib.weights.imagenet import load_imagenet_weights
 from course_lib.weights.pretrained import load_pretrained, read_weights
 
@@ -232,6 +233,30 @@ def itself():
 def test_what_holds_no_weights_is_refused(tmp_path, content, words):
     with pytest.raises(CheckpointError, match=words):
         read_weights(saved(tmp_path, content))
+
+
+class Bomb:
+    def __reduce__(self):
+        return (bytearray, (10**12,))
+
+
+def test_files_that_grow_when_read_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="names __builtin__ bytearray"):
+        read_weights(saved(tmp_path, {"state_dict": STATE, "bomb": Bomb()}))
+    plain = zipfile.ZipFile(saved(tmp_path, STATE))
+    with plain, zipfile.ZipFile(tmp_path / "z.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    with pytest.raises(CheckpointError, match="torch compresses no file"):
+        read_weights(tmp_path / "z.pt")
+
+
+def test_parameters_are_weights_too(tmp_path):
+    net = small(num_classes=3)
+    net.load_state_dict(STATE)
+    state = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    found = read_weights(saved(tmp_path, {"model": state, "shape": torch.Size([3])}))
+    same({name: found[name] for name in STATE})
 
 
 def test_damaged_files_are_refused(tmp_path):

@@ -14,7 +14,7 @@ from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.resnet import ResNet
 from course_lib.weights import WeightsError, course_resnet18
-from course_lib.weights.checkpoints import CheckpointError, load
+from course_lib.weights.checkpoints import CheckpointError, check_archive, load
 from course_lib.weights.imagenet import imagenet_weights
 
 __all__ = ["Pretrained", "load_pretrained", "read_weights"]
@@ -124,10 +124,16 @@ def _torch_file(path: Path) -> Any:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as file:
-                damaged = file.testzip()  # torch does not compare the checksums
-            if damaged is not None:
-                raise CheckpointError(f"checksum mismatch in {damaged}")
+                if any(name.endswith("/constants.pkl") for name in file.namelist()):
+                    raise CheckpointError(
+                        f"{path} is a TorchScript program; save model.state_dict()"
+                    )
+            # Others name more than our checkpoints do, but a bytearray of 10 GB is
+            # no weight.
+            check_archive(path, lambda name: "bytearray" not in name)
         return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # damaged files fail in many ways
         reason = str(error).partition("\n")[0][:200]
         if "weights_only" in str(error):
