@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from course_lib import predict
+from course_lib import commands, predict
 from course_lib.data import sources
 from course_lib.dimensions import __main__ as dimensions
-from course_lib.trainer import TrainerConfig, options
+from course_lib.trainer import TrainerConfig
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "THIRD_PARTY.md")
@@ -61,7 +61,7 @@ def test_new_numbers_are_appended(tmp_path, monkeypatch):
 
 def test_the_commands_are_understood(capsys):
     parsers = {
-        "course_lib.train": options.parser("").parse_args,
+        "course_lib.train": commands.train_parser("").parse_args,
         "course_lib.predict": predict._parser().parse_args,
         "course_lib.dimensions": dimensions.main,
     }
@@ -79,12 +79,12 @@ def test_the_commands_are_understood(capsys):
 
 def test_the_defaults_are_the_commands():
     (photos,) = re.findall(r"^By default .*$", TEXT, re.MULTILINE)
-    default = options.DEFAULTS
+    default = {name: value for name, (_, value) in commands.OPTIONS.items()}
     for words in (
         f"at {sources.FOLDER_SIZE} pixels",
         f"in {default['epochs']} epochs of batches of {default['batch_size']}",
-        f"with AdamW at a rate of {options.FRESH_RATE}",
-        f"or of {options.TUNING_RATE} with `--weights`",
+        f"with AdamW at a rate of {commands.FRESH_RATE}",
+        f"or of {commands.TUNING_RATE} with `--weights`",
     ):
         assert words in photos, words
     assert TrainerConfig().optimizer == "adamw"

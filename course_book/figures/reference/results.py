@@ -140,7 +140,7 @@ def _label(goal: Goal) -> str:
         (" / ImageFolder and DataLoader", " / loop"),
         (" / a plain loop", " / loop"),
         (" / the same steps in a bare loop", ""),
-        ("three epochs from", "from"),
+        ("three epochs from", "train from"),
         ("backprop.gradients", "gradients"),
         ("photos, cracked or not", "photos"),
         (" after three epochs", ""),
