@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 import benchmarks
-from benchmarks.racing import Row, Settings, hardware
+from benchmarks.racing import Measurement, Settings, hardware
 from benchmarks.subjects import SUBJECTS, measure
 
 
@@ -51,12 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def write(path: Path, rows: list[Row], command: str, notes: list[str]) -> None:
+def write(path: Path, rows: list[Measurement], command: str, notes: list[str]) -> None:
     """All rows as CSV, with where they come from in the first lines."""
     with path.open("w", newline="", encoding="utf-8") as file:
         file.writelines(f"# {line}\n" for line in [command, *notes])
         table = csv.writer(file, lineterminator="\n")
-        table.writerow([*Row._fields, "met"])
+        table.writerow([*Measurement._fields, "met"])
         for row in rows:
             met = {True: "yes", False: "no", None: ""}[row.met]
             table.writerow(["" if v is None else v for v in row] + [met])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.pictures import pair, pictures
-from benchmarks.racing import Row, Settings, peer, race, row
+from benchmarks.racing import Measurement, Settings, peer, race, row
 from course_lib.backprop import gradients
 from course_lib.ledger import ledger
 from course_lib.resnet import resnet152
@@ -17,14 +17,14 @@ from course_lib.resnet import resnet152
 SHAPE = (1, 3, 224, 224)
 
 
-def rows(settings: Settings) -> Iterator[Row]:
+def rows(settings: Settings) -> Iterator[Measurement]:
     """The ledger against two peers, the gradients at two sizes."""
     yield from ledgers(settings)
     for size, goal in ((64, "<= 1.1"), (224, "<= 1.6")):
         yield backward(settings, size, goal)
 
 
-def ledgers(settings: Settings) -> Iterator[Row]:
+def ledgers(settings: Settings) -> Iterator[Measurement]:
     """ResNet-152: every layer's shapes, parameters and MACs."""
     model = resnet152().eval()
     ours = ledger(model, SHAPE)
@@ -69,7 +69,7 @@ def ledgers(settings: Settings) -> Iterator[Row]:
         )
 
 
-def backward(settings: Settings, size: int, goal: str) -> Row:
+def backward(settings: Settings, size: int, goal: str) -> Measurement:
     """All gradients of ResNet-18 and of its input, batch 8, float32."""
     model, _ = pair()
     model.train()

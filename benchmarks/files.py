@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from benchmarks.racing import Row, Settings, peer
+from benchmarks.racing import Measurement, Settings, peer
 from benchmarks.racing import row as make_row
 from course_lib.data.augment import photo_views
 from course_lib.data.classes import CRACK_CLASSES
@@ -191,13 +191,13 @@ def same_pictures(root: Path, start: dict[str, Tensor]) -> str:
     return f"the same pictures in validation; before training {found}"
 
 
-def rows(settings: Settings) -> Iterator[Row]:
+def rows(settings: Settings) -> Iterator[Measurement]:
     """Small files and large ones."""
     for pixels in PIXELS:
         yield from runs(settings, pixels)
 
 
-def runs(settings: Settings, pixels: int) -> Iterator[Row]:
+def runs(settings: Settings, pixels: int) -> Iterator[Measurement]:
     """Whole runs, and the first and the later epochs apart."""
     torch.manual_seed(settings.seed)
     start = resnet18(num_classes=len(CRACK_CLASSES)).state_dict()

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from benchmarks.pictures import pictures
-from benchmarks.racing import Row, Settings, race
+from benchmarks.racing import Measurement, Settings, race
 from benchmarks.training import fast_step
 from course_lib.data.cache import decode
 from course_lib.data.folders import read_folder
@@ -43,13 +43,13 @@ def exponent(
     expected: float,
     unit: str,
     note: str,
-) -> Row:
+) -> Measurement:
     """One fit for each round, so that the exponent has a spread."""
     fits = [slope(xs, round_) for round_ in zip(*times)]
     exact = len(fits) < 5  # counted, not measured
     low, middle, high = (None, fits[0], None) if exact else statistics.quantiles(fits)
     last = statistics.median(times[-1])
-    return Row(
+    return Measurement(
         "growth",
         case,
         f"expected {expected:g}",
@@ -73,7 +73,7 @@ def timed(
     expected: float,
     settings: Settings,
     note: str,
-) -> Row:
+) -> Measurement:
     """The exponent of the time that ``make(x)`` takes."""
     sides = {str(x): make(x) for x in xs}
     taken = race(sides, settings)
@@ -83,7 +83,7 @@ def timed(
 
 def kept(
     case: str, xs: Sequence[float], shape: Callable[[int], tuple], expected: float
-) -> Row:
+) -> Measurement:
     """The exponent of the bytes that a step keeps for its backward pass."""
     model = resnet18(num_classes=6).train()
     sizes = [[ledger(model, shape(x)).kept_bytes / MIB] for x in xs]
@@ -97,7 +97,7 @@ def step_of(batch: int, size: int, depth: int = 18) -> Callable[[], object]:
     return fast_step(resnet(depth, num_classes=6), *pictures(batch, size))
 
 
-def rows(settings: Settings) -> Iterator[Row]:
+def rows(settings: Settings) -> Iterator[Measurement]:
     """Against image size, batch, depth, number of files and processes."""
     yield timed(
         "time of a step, 8 pictures, against image size",
@@ -141,7 +141,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     yield processes(settings)
 
 
-def files(settings: Settings) -> Row:
+def files(settings: Settings) -> Measurement:
     """The decoded cache against the number of files."""
     counts = (50, 100, 200, 400)
     with tempfile.TemporaryDirectory() as folder:
@@ -192,7 +192,7 @@ with distributed.process_group():
 """
 
 
-def processes(settings: Settings) -> Row:
+def processes(settings: Settings) -> Measurement:
     """A joint batch of 32 in one and in two processes of one thread each."""
     times = []
     with tempfile.TemporaryDirectory() as folder:

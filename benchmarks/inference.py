@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.pictures import pair, pictures
-from benchmarks.racing import Row, Settings, peer, race, row
+from benchmarks.racing import Measurement, Settings, peer, race, row
 from course_lib.inference import BF16_BOUND, fast, quantize
 from course_lib.inference.choosing import check
 
@@ -52,7 +52,7 @@ def open_vino(model: nn.Module, x: Tensor, threads: int) -> Program:
     return lambda x: torch.from_numpy(program(x.numpy())[0].copy())
 
 
-def rows(settings: Settings) -> Iterator[Row]:
+def rows(settings: Settings) -> Iterator[Measurement]:
     """One row for each shape and each peer, and one for eight bits."""
     ours, theirs = pair()
     for batch, size in settings.shapes:
@@ -87,7 +87,9 @@ def rows(settings: Settings) -> Iterator[Row]:
     yield from eight_bits(settings, ours, theirs)
 
 
-def eight_bits(settings: Settings, ours: nn.Module, theirs: nn.Module) -> Iterator[Row]:
+def eight_bits(
+    settings: Settings, ours: nn.Module, theirs: nn.Module
+) -> Iterator[Measurement]:
     """Static int8 against float32: time, and answers on 120 labeled pictures."""
     images, labels = pictures(152, 224)
     quick = quantize(ours, images[:32], rounds=1)

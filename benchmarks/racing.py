@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["Row", "Settings", "hardware", "peer", "race", "row"]
+__all__ = ["Measurement", "Settings", "hardware", "peer", "race", "row"]
 
 Side = Callable[[], object]
 
@@ -30,7 +30,7 @@ class Settings:
     busy: bool = False  # processor time of one thread, not time on the clock
 
 
-class Row(NamedTuple):
+class Measurement(NamedTuple):
     """One line of the table, and of ``bench.csv``."""
 
     subject: str
@@ -83,7 +83,7 @@ def row(
     equal: str,
     goal: str = "",
     share: bool = False,
-) -> Row:
+) -> Measurement:
     """A row from the times of two sides in the same rounds.
 
     ``share``: value is our time over theirs, else theirs over ours.
@@ -91,7 +91,7 @@ def row(
     pairs = zip(ours, theirs)
     ratios = [a / b if share else b / a for a, b in pairs]
     low, middle, high = statistics.quantiles(ratios, n=4)
-    return Row(
+    return Measurement(
         subject,
         case,
         against,

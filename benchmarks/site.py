@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from benchmarks.racing import Row, Settings, peer
+from benchmarks.racing import Measurement, Settings, peer
 
 ROOT = Path(__file__).parent.parent
 CHAPTERS = ("structure", "mechanism", "code", "backprop")
@@ -36,7 +36,7 @@ READY = """async () => {
 }"""
 
 
-def rows(settings: Settings) -> Iterator[Row]:
+def rows(settings: Settings) -> Iterator[Measurement]:
     """Two builds of a fresh copy, and a page from the disk for each chapter."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
@@ -53,13 +53,13 @@ def rows(settings: Settings) -> Iterator[Row]:
 
 def plain(
     subject: str, case: str, measure: str, values: list[float], goal: str, equal: str
-) -> Row:
+) -> Measurement:
     """A row of one side."""
     low = high = None
     if len(values) > 1:
         low, _, high = (round(v, 3) for v in statistics.quantiles(values, n=4))
     middle = round(statistics.median(values), 3)
-    return Row(
+    return Measurement(
         subject,
         case,
         "",
@@ -76,7 +76,7 @@ def plain(
     )
 
 
-def tests(settings: Settings) -> Iterator[Row]:
+def tests(settings: Settings) -> Iterator[Measurement]:
     """Every notebook and every unit test, as ``make test`` runs them."""
     python = ROOT / ".venv" / "bin" / "python"
     with tempfile.TemporaryDirectory() as folder:
@@ -118,7 +118,7 @@ def build(copy: Path) -> float:
     return time.perf_counter() - start
 
 
-def pages(html: Path, settings: Settings) -> Iterator[Row]:
+def pages(html: Path, settings: Settings) -> Iterator[Measurement]:
     """Seconds until a chapter's page is ready, each time in a browser that is new."""
     from playwright.sync_api import sync_playwright
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 import torch
 
 from benchmarks import arithmetic, files, growth, inference, site, training
-from benchmarks.racing import Row, Settings
+from benchmarks.racing import Measurement, Settings
 
 __all__ = ["SUBJECTS", "measure", "show"]
 
-SUBJECTS: dict[str, Callable[[Settings], Iterator[Row]]] = {
+SUBJECTS: dict[str, Callable[[Settings], Iterator[Measurement]]] = {
     "inference": inference.rows,
     "training": training.rows,
     "files": files.rows,
@@ -22,7 +22,7 @@ SUBJECTS: dict[str, Callable[[Settings], Iterator[Row]]] = {
 }
 
 
-def show(row: Row) -> str:
+def show(row: Measurement) -> str:
     """One line of the table."""
     spread = "" if row.low is None else f"{row.low:.2f}–{row.high:.2f}"
     met = {True: "met", False: "MISSED", None: ""}[row.met]
@@ -32,7 +32,7 @@ def show(row: Row) -> str:
     ) + (f", against {row.against}" if row.against else "")
 
 
-def measure(name: str, settings: Settings) -> list[Row]:
+def measure(name: str, settings: Settings) -> list[Measurement]:
     """The rows of a subject, each printed when it is there."""
     torch.set_num_threads(settings.threads)
     torch.manual_seed(0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from benchmarks.pictures import pair, pictures
-from benchmarks.racing import Row, Settings, peer, race, row
+from benchmarks.racing import Measurement, Settings, peer, race, row
 from course_lib.trainer import Trainer, TrainerConfig
 from course_lib.trainer.batches import Plan
 from course_lib.trainer.config import optimizer_for, precision_type, schedule_for
@@ -21,7 +21,7 @@ TWO_LINES = "bf16 autocast; channels-last and fused AdamW"
 loss_of = nn.functional.cross_entropy
 
 
-def rows(settings: Settings) -> Iterator[Row]:
+def rows(settings: Settings) -> Iterator[Measurement]:
     """Two shapes of a step, then the trainer's own overhead."""
     for batch, size, goal in ((64, 64, ">= 1.9"), (8, 224, ">= 2.2")):
         yield from step(settings, batch, size, goal)
@@ -73,7 +73,7 @@ def fast_step(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
     return run
 
 
-def step(settings: Settings, batch: int, size: int, goal: str) -> Iterator[Row]:
+def step(settings: Settings, batch: int, size: int, goal: str) -> Iterator[Measurement]:
     """Forward, loss, backward and AdamW, on one batch again and again."""
     ours, theirs = pair()
     x, y = pictures(batch, size)
@@ -99,7 +99,7 @@ def step(settings: Settings, batch: int, size: int, goal: str) -> Iterator[Row]:
         )
 
 
-def overhead(settings: Settings) -> Row:
+def overhead(settings: Settings) -> Measurement:
     """``Trainer.fit`` against the same steps in a loop of ten lines: an epoch each."""
     x, y = (part.repeat(8, *[1] * (part.ndim - 1)) for part in pictures(256, 64))
     data, held_out = TensorDataset(x, y), TensorDataset(x[:32], y[:32])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.__main__ import main, write
 from benchmarks.growth import slope
-from benchmarks.racing import Row, Settings, hardware, race, row
+from benchmarks.racing import Measurement, Settings, hardware, race, row
 from benchmarks.subjects import show
 
 ROW = row(
@@ -61,7 +61,7 @@ def test_the_file_reads_back(tmp_path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "# python -m benchmarks" and torch.__version__[:3] in lines[2]
     (read,) = csv.DictReader(line for line in lines if not line.startswith("#"))
-    assert [*read] == [*Row._fields, "met"]
+    assert [*read] == [*Measurement._fields, "met"]
     assert read["value"] == "3.0" and read["met"] == "yes" and read["goal"] == ">= 3.0"
     assert "MISSED" in show(ROW._replace(goal=">= 9")) and "met" in show(ROW)
 
