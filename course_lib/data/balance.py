@@ -32,7 +32,7 @@ def class_weights(
         ValueError: if the labels are no integers in 0 ... num_classes - 1.
     """
     array = np.asarray(labels)
-    if array.ndim != 1 or array.size == 0 or not np.issubdtype(array.dtype, np.integer):
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
         raise ValueError(
             f"labels must be one row of at least one integer, got shape "
             f"{list(array.shape)} and type {array.dtype}"
@@ -43,6 +43,6 @@ def class_weights(
             f"{array.max()} with num_classes={num_classes}"
         )
     counts = np.bincount(array, minlength=num_classes or 0)
-    present = counts > 0
-    weights = len(array) / (present.sum() * counts.clip(1))
-    return torch.tensor(np.where(present, weights, 1), dtype=torch.float32)
+    weights = len(array) / ((counts > 0).sum() * counts.clip(1))
+    weights[counts == 0] = 1
+    return torch.tensor(weights, dtype=torch.float32)

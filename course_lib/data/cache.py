@@ -7,11 +7,9 @@ of its file and that of its pixels, which tell copies and later changes.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import io
 import os
-import re
 import shutil
 import tempfile
 import warnings
@@ -50,48 +48,43 @@ class Decoded(NamedTuple):
 def decode(
     paths: Sequence[Path],
     folder: Path,
-    preprocessing: Preprocessing,
+    how: Preprocessing,
     *,
     name: str = "photos",
     progress: bool = False,
 ) -> Decoded:
     """Decode photos into one file, or find them decoded.
 
-    The file's name covers the path, length and modification time of every photo, so
-    a changed, added or removed one leads to a new file, and the old one is removed. It
+    The file's name covers the path, length and modification time of every photo: a
+    changed, added or removed one leads to a new file, and the old one is removed. It
     is written under another name and renamed at the end; a second process waits.
 
     Args:
-        paths: the photos.
+        paths: the photos, at least one.
         folder: where the file goes; made if missing.
-        preprocessing: its ``fit`` makes the stored pictures.
-        name: beginning of the file's name; data sets that share a folder need
-            different ones.
+        how: its ``fit`` makes the stored pictures.
+        name: beginning of the file's name, one for each data set.
         progress: show a bar.
 
     Raises:
         CacheError: if the disk is full or the folder cannot be written to.
         PhotoError: if a photo has vanished.
-        ValueError: if there are no photos.
     """
-    if not paths:
-        raise ValueError("paths is empty: there is nothing to decode")
-    side, color = preprocessing.resize, (3,) * (preprocessing.channels == 3)
     head = io.BytesIO()
-    shape = (len(paths), side, side, *color)
+    color = (3,) * (how.channels == 3)
+    shape = (len(paths), how.resize, how.resize, *color)
     facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(head, facts)
     start = len(head.getvalue()) + int(np.prod(shape))
     size = start + len(paths) * len(_BROKEN)
-    prefix = f"{name}-{side}px-"
-    path = folder / f"{prefix}{_key(paths, preprocessing)}.npy"
+    path = folder / f"{name}-{how.resize}px-{_key(paths, how)}.npy"
     if not _is_whole(path, size):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder / f".{prefix}lock"):
+            with _locked(folder / ".lock"):
                 if not _is_whole(path, size):
-                    _clean(folder, prefix, path, size)
-                    _build(path, head.getvalue(), paths, preprocessing, progress)
+                    _clean(path, size)
+                    _build(path, head.getvalue(), paths, how, progress)
         except OSError as error:
             if not _is_whole(path, size):  # else another process was faster
                 raise CacheError(
@@ -107,8 +100,8 @@ def decode(
     return Decoded(path, list(files), list(pixels), broken)
 
 
-def _key(paths: Sequence[Path], preprocessing: Preprocessing) -> str:
-    digest = hashlib.sha256(f"{_VERSION} {preprocessing.channels}".encode())
+def _key(paths: Sequence[Path], how: Preprocessing) -> str:
+    digest = hashlib.sha256(f"{_VERSION} {how.channels}".encode())
     for path in paths:
         try:
             facts = path.stat()
@@ -145,36 +138,20 @@ def _locked(path: Path) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                warnings.warn(
-                    "waiting for another process, which decodes the same photos",
-                    stacklevel=4,
-                )
+                text = f"waiting for another process, which decodes into {path.parent}"
+                warnings.warn(text, stacklevel=4)
                 fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _is_free(path: Path) -> bool:
-    try:
-        import fcntl
-
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):  # Windows, and what version 1 left
-        pass
-    return True
-
-
-def _clean(folder: Path, prefix: str, path: Path, size: int) -> None:
+def _clean(path: Path, size: int) -> None:
     """Remove older caches and what killed builders left, and see if there is room."""
-    for old in folder.glob(f"{glob.escape(prefix)}*.npy"):
-        _unlink(old)
-    for old in folder.glob("*.building"):
-        other = re.sub("px-.*", "px-", old.name)
-        if other == prefix or _is_free(folder / f".{other}lock"):
+    prefix = path.name.rpartition("-")[0]
+    for old in path.parent.iterdir():
+        older = old.suffix == ".npy" and old.name.rpartition("-")[0] == prefix
+        if older or old.suffix == ".building":
             _unlink(old)
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(path.parent).free
     if free < size:
         raise OSError(f"it needs {size:,} bytes and there are {free:,} free")
 
@@ -184,14 +161,13 @@ def _build(
 ) -> None:
     from tqdm.auto import tqdm
 
-    # Not through a memory map: on a full disk writing to one kills the process,
-    # whereas a plain write raises an error.
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=path.stem, suffix=".building", delete=False
-    ) as file:
-        try:
+    handle, scratch = tempfile.mkstemp(".building", path.stem, path.parent)
+    digests, notes = [], []
+    try:
+        # Not through a memory map: on a full disk writing to one kills the process,
+        # whereas a plain write raises an error.
+        with os.fdopen(handle, "wb") as file:
             file.write(head)
-            digests, notes = [], []
             bar = tqdm(_all(paths, how), "Decoding", len(paths), disable=not progress)
             for pixels, digest, noted in bar:
                 file.write(pixels)
@@ -200,21 +176,16 @@ def _build(
             file.write(b"".join(digests))
             file.flush()
             os.fsync(file.fileno())
-            file.close()
-            Path(file.name).chmod(0o644)  # temporary files are closed to other users
-            Path(file.name).replace(path)
-        finally:
-            file.close()
-            _unlink(Path(file.name))
+        Path(scratch).chmod(0o644)  # mkstemp's files are closed to other users
+        Path(scratch).replace(path)
+    finally:
+        _unlink(Path(scratch))
     if notes:
         more = f"\n... and {len(notes) - 5:,} more" * (len(notes) > 5)
         warnings.warn("\n".join(notes[:5]) + more, PhotoWarning, stacklevel=3)
 
 
-_Read = tuple[bytes, bytes, list[str]]  # pixels, digests, notes
-
-
-def _all(paths: Sequence[Path], how: Preprocessing) -> Iterator[_Read]:
+def _all(paths: Sequence[Path], how: Preprocessing) -> Iterator[tuple]:
     """In order, with a thread per processor, since Pillow lets them run."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(paths), _BLOCK):
@@ -222,8 +193,8 @@ def _all(paths: Sequence[Path], how: Preprocessing) -> Iterator[_Read]:
             yield from pool.map(partial(_read, how=how), block)
 
 
-def _read(path: Path, how: Preprocessing) -> _Read:
-    """A broken photo is black and its digests are zeros."""
+def _read(path: Path, how: Preprocessing) -> tuple[bytes, bytes, list[str]]:
+    """Pixels, digests, notes; a broken photo is black and its digests are zeros."""
     try:
         content = path.read_bytes()
         file = io.BytesIO(content)

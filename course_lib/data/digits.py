@@ -35,9 +35,6 @@ def digits(split: str, *, size: int = 32) -> ByteImages:
 
     Returns:
         Pictures, white ink on black as in MNIST, with labels 0 ... 9.
-
-    Raises:
-        ValueError: names the argument and its value.
     """
     from sklearn.datasets import load_digits
 
@@ -62,15 +59,11 @@ def mnist(root: str | os.PathLike, split: str, *, download: bool = False) -> Byt
 
     Args:
         root: folder with ``MNIST/raw``, as torchvision lays it out; the published
-            ``.gz`` files are unpacked there, if the folder can be written to.
+            ``.gz`` files are unpacked there.
         split: "train", "validation" or "test".
         download: let torchvision fetch the files (12 MB) and check their MD5.
 
-    Returns:
-        Pictures with labels 0 ... 9.
-
     Raises:
-        ValueError: for an unknown split.
         FileNotFoundError: if the files are not there and ``download`` is False.
         DownloadError: if they could not be fetched.
     """

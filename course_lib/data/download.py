@@ -38,17 +38,7 @@ class RemoteFile(NamedTuple):
 
 
 def fetch(remote: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
-    """Return the path of a published file, fetching it if it is not there.
-
-    A file that someone put there by hand is as good, if its MD5 is right.
-
-    Args:
-        remote: what to fetch.
-        folder: where the file is or goes; made if missing.
-        progress: show a bar.
-
-    Returns:
-        ``folder / remote.name``.
+    """Return the path of a file, fetching it if nobody put it there by hand.
 
     Raises:
         DownloadError: says why it failed, which file is wanted, from where, its size
@@ -56,7 +46,7 @@ def fetch(remote: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
     """
     from torchvision.datasets.utils import check_md5, download_url
 
-    path = Path(folder) / remote.name
+    path = folder / remote.name
     part = path.with_name(path.name + ".part")
     usual_timeout = socket.getdefaulttimeout()
     try:
@@ -64,14 +54,14 @@ def fetch(remote: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
             if check_md5(path, remote.md5):
                 return path
             raise RuntimeError(f"checksum mismatch: {path} is another file, delete it")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(path.parent).free
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
         if free < remote.size:
-            raise RuntimeError(f"{path.parent} has only {free:,} bytes free")
-        socket.setdefaulttimeout(TIMEOUT)  # torchvision would wait for ever
+            raise RuntimeError(f"{folder} has only {free:,} bytes free")
         part.unlink(missing_ok=True)  # of a process that was killed
+        socket.setdefaulttimeout(TIMEOUT)  # torchvision would wait for ever
         with contextlib.redirect_stderr(sys.stderr if progress else io.StringIO()):
-            download_url(remote.url, path.parent, part.name)
+            download_url(remote.url, folder, part.name)
         if not check_md5(part, remote.md5):
             raise RuntimeError("checksum mismatch: the server sent another file")
         part.replace(path)
@@ -91,18 +81,15 @@ def fetch(remote: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
 
 
 def extract_zip(archive: Path, target: Path) -> None:
-    """Unpack a zip whose checksum was verified into a new folder.
-
-    Args:
-        archive: the zip. Its entries cannot leave ``target``: zipfile drops drives,
-            roots and ``..`` from their names, and makes files of links.
-        target: folder to make; must not exist, its parent must.
+    """Unpack a zip, of which the checksum was verified, into a new folder.
 
     Raises:
         DownloadError: names the archive and the reason; ``target`` is not there then.
     """
     if target.exists():
         raise DownloadError(f"{target} exists; remove it, or unpack elsewhere")
+    # Entries cannot leave it: zipfile drops drives, roots and ".." from their names,
+    # and makes files of links.
     scratch = tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-")
     try:
         with zipfile.ZipFile(archive) as zipped:

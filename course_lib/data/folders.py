@@ -27,7 +27,6 @@ __all__ = [
     "report_skipped",
 ]
 
-
 NO_IMAGE = "the name has no picture's ending"
 
 
@@ -51,14 +50,8 @@ def read_folder(
         classes: their names in the order of the labels; one without a folder has no
             photos then. By default every folder is a class, in sorted order.
 
-    Returns:
-        The photos in an order that no platform changes. Clutter is passed over (see
-        ``is_clutter``); everything else that cannot be a photo is in ``skipped``.
-
     Raises:
-        ValueError: if there is no class folder, if one has no photo, or if two
-            differ in upper and lower case only.
-        OSError: if the folder cannot be read.
+        ValueError: if there is no class folder, if one is empty, or if two look alike.
     """
     root = Path(root)
     if not root.is_dir():
@@ -125,12 +118,11 @@ def folders_in(root: Path) -> list[Path]:
 
 
 def find_photos(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """List the files of one folder tree, in an order that no platform changes.
+    """List the files of a folder tree, in an order that no platform changes.
 
     Yields:
-        Each file but clutter, and why it cannot be a photo (None if it may be one).
-        So too each folder below that cannot be read, and each link to a folder, for
-        these are not followed.
+        Each file but clutter, and why it cannot be a photo (None if it may be one);
+        also folders that cannot be read, and links to folders, which are not followed.
     """
     closed: list[OSError] = []
     for parent, folders, names in os.walk(folder, onerror=closed.append):
@@ -170,16 +162,9 @@ def _printable(path: Path) -> str:
 def report_skipped(
     skipped: Sequence[Skipped], total: int, where: Path, *, skip: bool
 ) -> None:
-    """Raise or warn about files that cannot be used, with a count and a list.
+    """Raise a PhotoError for files that cannot be used, or warn that they are skipped.
 
-    Args:
-        skipped: the files; with none nothing happens.
-        total: number of files looked at, for the message.
-        where: the folder that was read.
-        skip: warn that they are left out, instead of raising.
-
-    Raises:
-        PhotoError: if there are any and ``skip`` is False.
+    The message counts them (of ``total`` below ``where``) and lists the first.
     """
     if not skipped:
         return

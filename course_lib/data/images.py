@@ -17,12 +17,10 @@ __all__ = ["ByteImages"]
 class ByteImages(Dataset):
     """Pictures as bytes with labels, read a batch at a time.
 
-    A network takes them through a :class:`course_lib.data.preprocessing.Preprocessing`.
-
     Args:
         images: uint8 [N, H, W] (gray) or [N, H, W, 3]; or the ``.npy`` file of such
-            an array, which is mapped and not read: the system pages in what is used,
-            all processes share it, and a pickle carries the path alone.
+            an array, which is mapped: the system pages in what is used, all processes
+            share it, and a pickle carries the path alone.
         labels: N class numbers.
         chosen: the indices of the pictures to use; all unless given.
         classes: the names of the classes, if they are known.
@@ -30,7 +28,6 @@ class ByteImages(Dataset):
     Attributes:
         chosen: int64 [n], the indices of the pictures in use.
         labels: int64 [n], theirs.
-        classes: as given.
 
     Raises:
         ValueError: if the array is of another kind, or labels are missing.
@@ -44,8 +41,8 @@ class ByteImages(Dataset):
         chosen: Sequence[int] | None = None,
         classes: Sequence[str] = (),
     ) -> None:
-        self._path = images if isinstance(images, Path) else None
-        array = self._array = images if self._path is None else _mapped(images)
+        self._file = images if isinstance(images, Path) else None
+        array = self._array = images if self._file is None else _mapped(images)
         if array.dtype != np.uint8 or array.ndim not in (3, 4):
             raise ValueError(
                 "images must be uint8 [N, H, W] or [N, H, W, 3], got "
@@ -80,19 +77,17 @@ class ByteImages(Dataset):
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickled memory map would carry every byte to each spawned worker.
-        return self.__dict__ | ({"_array": None} if self._path else {})
+        return self.__dict__ | ({"_array": None} if self._file else {})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if self._path is not None:
-            self._array = _mapped(self._path)
+        if self._file is not None:
+            self._array = _mapped(self._file)
 
 
 def _mapped(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise OSError(
-            f"the decoded photos in {path} are gone or damaged ({error}); run it again "
-            "to decode them anew"
-        ) from error
+        text = f"the decoded photos in {path} are gone or damaged ({error})"
+        raise OSError(f"{text}; delete the file and start again") from error

@@ -94,17 +94,13 @@ def source_photos() -> dict[str, SourcePhoto]:
 
 
 def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
-    """List the patches below a folder, and the split of each.
+    """List the patches below a folder by class and name, and the split of each.
 
     A tree with gaps works, with a warning that says what is missing.
 
     Args:
         root: holds the official tree (``D/CD`` ...) or the Kaggle mirror's
             (``Decks/Cracked`` ...), up to three folders down.
-
-    Returns:
-        The patches by class and name, without the four contradictory ones; and one
-        of ``SPLITS`` for each of them.
 
     Raises:
         FileNotFoundError: if no tree is there; says how to get it.
@@ -142,11 +138,7 @@ def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
 
 
 def download_sdnet2018(root: Path, *, progress: bool = True) -> None:
-    """Fetch and unpack SDNET2018 below a folder, unless a tree is there.
-
-    Args:
-        root: where the archive goes, or already lies, and ``SDNET2018`` with it.
-        progress: show a bar.
+    """Fetch SDNET2018 into a folder and unpack it there, unless a tree is there.
 
     Raises:
         DownloadError: which file, from where, its MD5, where to put it.
@@ -202,13 +194,11 @@ def _describe_gaps(found: Counter[tuple[str, int]], tree: Path) -> str:
     present = {label for _, label in found}
     if absent := [n for i, n in enumerate(CRACK_CLASSES) if i not in present]:
         text += f" No patch of the classes: {', '.join(absent)}."
-    one_sided = sorted(
-        p for (p, c), n in published.items() if n and p in photos and not found[p, c]
-    )
-    if one_sided:
+    missing = published - found
+    if one_sided := sorted(p for p, c in missing if p in photos and not found[p, c]):
         text += (
-            f" Of {len(one_sided)} photos one label is missing altogether ("
-            f"{', '.join(one_sided[:6])}{', ...' * (len(one_sided) > 6)}): a network "
-            "can learn the photo there instead of the crack."
+            f" Of {len(one_sided)} photos one label is missing altogether "
+            f"({', '.join(one_sided[:6])} ...): a network can learn the photo there "
+            "instead of the crack."
         )
     return text

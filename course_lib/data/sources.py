@@ -69,9 +69,9 @@ def source(
     """Read, draw or decode one of the data sets.
 
     Args:
-        name: one of ``NAMES``, or a folder with one folder per class, or with such
-            folders below ``train``, ``validation`` and ``test``. What is missing of
-            the last two is taken from ``train``.
+        name: one of ``NAMES``; or a folder with one folder per class, or with such
+            folders below ``train``, ``validation`` and ``test``, of which the last
+            two are taken from ``train`` if they are missing.
         size: pixels per side that the network sees; by default ``SIZES[name]``, or
             224 for a folder.
         root: folder with "sdnet2018" or "mnist".
@@ -94,16 +94,14 @@ def source(
     elif name == "synthetic":
         made = _synthetic(size)
     else:
-        preprocessing = Preprocessing.for_photos(size)
+        how = Preprocessing.for_photos(size)
         files, home, said = _find(name, root, download, progress)
         cache = cache or Path.home() / ".cache" / "course_lib"
-        decoded, bad = _decode(files, cache, preprocessing, skip_broken, progress)
+        decoded, bad = _decode(files, cache, how, skip_broken, progress)
         chosen, note = _divide(files, home, said, decoded.pixels, bad, no_test)
-        parts = [
-            ByteImages(decoded.path, files.labels, part, files.classes)
-            for part in chosen
-        ]
-        made = Source(tuple(parts), files.classes, preprocessing, photo_views, note)
+        facts = decoded.path, files.labels
+        parts = tuple(ByteImages(*facts, part, files.classes) for part in chosen)
+        made = Source(parts, files.classes, how, photo_views, note)
         if name in NAMES:
             return made
         names = [path.relative_to(files.root).as_posix() for path in files.paths]
@@ -119,26 +117,23 @@ def _digits(name: str, size: int, root: Path, download: bool) -> Source:
     if name == "digits":
         sets = [digits(split, size=size) for split in SPLITS]
         note = "stratified split; known hands write in all parts"
-    else:
-        if size != 28:
-            raise ValueError(f"mnist has 28 pixels per side, so --size {size} is wrong")
+    elif size == 28:
         sets = [mnist(root, split, download=download) for split in SPLITS]
         note = "the official test part; a sixth of the rest is the validation part"
+    else:
+        raise ValueError(f"mnist has 28 pixels per side, so --size {size} is wrong")
     mean, std = DIGITS[name]
     whole = Preprocessing(size, size, (mean,), (std,))
     return Source(tuple(sets), sets[0].classes, whole, digit_views, note)
 
 
 def _synthetic(size: int) -> Source:
-    preprocessing = Preprocessing.for_photos(size)
+    how = Preprocessing.for_photos(size)
     workers = min(os.cpu_count() or 1, 8)
-    drawn = (
-        SyntheticCracks(split, preprocessing.resize, count).arrays(workers)
-        for split, count in COUNTS.items()
-    )
-    parts = tuple(ByteImages(*arrays, classes=CRACK_CLASSES) for arrays in drawn)
+    drawn = (SyntheticCracks(split, how.resize, n) for split, n in COUNTS.items())
+    parts = tuple(ByteImages(*d.arrays(workers), classes=CRACK_CLASSES) for d in drawn)
     note = "drawn cracks; no picture is in two parts"
-    return Source(parts, CRACK_CLASSES, preprocessing, photo_views, note)
+    return Source(parts, CRACK_CLASSES, how, photo_views, note)
 
 
 def _find(
@@ -203,6 +198,8 @@ def _decode(
     total = len(files.paths) + len(files.skipped)
     if not skip:  # before much time is spent
         report_skipped(files.skipped, total, files.root, skip=False)
+    if not files.paths:
+        raise ValueError(f"{files.root} has no usable photo")
     # One cache for each place, so that two data sets do not remove each other's.
     place = hashlib.sha256(os.fsencode(files.root.absolute())).hexdigest()[:8]
     name = f"photos-{place}"
@@ -253,15 +250,14 @@ def _divide(
 
 def _in_two_classes(files: PhotoFiles, decoded: Decoded) -> dict[int, Skipped]:
     """Copies of a picture with more than one label, by index: one must be wrong."""
-    copies: dict[str, list[int]] = {}
-    for index, pixels in enumerate(decoded.pixels):
-        if index not in decoded.broken:
-            copies.setdefault(pixels, []).append(index)
+    seen: dict[str, dict[int, Path]] = {}
+    items = list(zip(files.paths, files.labels, decoded.pixels))
+    for path, label, pixels in items:
+        seen.setdefault(pixels, {}).setdefault(label, path)
     found = {}
-    for same in copies.values():
-        if len({files.labels[i] for i in same}) > 1:
-            for i in same:
-                other = next(j for j in same if files.labels[j] != files.labels[i])
-                reason = f"the same picture is in another class: {files.paths[other]}"
-                found[i] = Skipped(files.paths[i], reason)
+    for index, (path, label, pixels) in enumerate(items):
+        others = [other for cls, other in seen[pixels].items() if cls != label]
+        if others and index not in decoded.broken:
+            reason = f"the same picture is in another class: {others[0]}"
+            found[index] = Skipped(path, reason)
     return found

@@ -33,8 +33,7 @@ def split_photos(
     """Take validation and test, about 15 % of each class each, out of some photos.
 
     Patches of one photo stay together if their names tell, by scikit-learn's
-    ``StratifiedGroupKFold``, and copies always do. The names and labels alone decide
-    the split (among patches, the version of scikit-learn as well).
+    ``StratifiedGroupKFold``, and copies always do.
 
     Args:
         names: of the files; ``7001-115.jpg`` is taken for a patch of 7001.
