@@ -170,7 +170,7 @@ function render({ model, el }) {
       h("div", { class: "ex-side" }, h("div", {}, outputName, output), wholeBox)),
     h("div", { class: "ex-key" },
       h("span", {}, h("i", { style: "background: var(--ex-tint)" }), "input"),
-      h("span", {}, h("i", { style: "border-style: dashed" }), "padding, 0"),
+      h("span", {}, h("i", { style: "border-style: dashed" }), "padding"),
       h("span", {}, h("i", { style: "background: var(--ex-blue)" }), "read by this window, and what it makes"),
       h("span", {}, h("i", { class: "ex-hatch" }), "read by no window")),
     steps, says, left);
@@ -231,7 +231,7 @@ function render({ model, el }) {
     return far + jumped + lost;
   }
 
-  function paint({ size: n, kernel: k, stride: s, padding: p, dilation: d }, out, row, column, extent) {
+  function paint({ size: n, kernel: k, stride: s, padding: p, dilation: d, kind }, out, row, column, extent) {
     const color = palette(el);
     const seen = readRows(n, k, s, p, d, out);
     const end = Math.max(n + p, (out - 1) * s - p + extent); // a last window may hang over
@@ -268,7 +268,7 @@ function render({ model, el }) {
           c.strokeRect(x(j) + 1, y(i) + 1, cell - 2, cell - 2);
           c.setLineDash([]);
         }
-        if (pad && cell >= 15) write(c, "0", x(j) + cell / 2, y(i) + cell / 2, color.muted, color);
+        if (pad && cell >= 15) write(c, kind === "pool" ? "−∞" : "0", x(j) + cell / 2, y(i) + cell / 2, color.muted, color);
       }
     }
     c.globalAlpha = 0.75;

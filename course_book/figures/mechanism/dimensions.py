@@ -53,7 +53,8 @@ def _far_edge(ax: Axes, size: int, layer: Layer, show: int) -> None:
                 alpha=1 if padded or not seen else 0.55,
             )
         )
-        text = "0" if padded else str(row)
+        empty = "−∞" if layer.kind == "pool" else "0"
+        text = empty if padded else str(row)
         box = (
             {"facecolor": "white", "edgecolor": "none", "pad": 1} if not seen else None
         )
