@@ -1,4 +1,4 @@
-"""Look inside a trained network: where it looked, and what its first layer sees."""
+"""Where a trained network looked: Grad-CAM, and its picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["filters_picture", "grad_cam", "overlay"]
+__all__ = ["grad_cam", "overlay"]
 
 
 def grad_cam(
@@ -168,41 +168,3 @@ def overlay(image: Tensor, heat: Tensor, *, strength: float = 0.75) -> Image.Ima
     opacity = strength * hot
     mixed = (1 - opacity) * gray + opacity * color
     return Image.fromarray(np.uint8(np.rint(255 * mixed)))
-
-
-def filters_picture(weight: Tensor, *, columns: int = 16, zoom: int = 6) -> Image.Image:
-    """Draw the kernels of a first convolution as small color pictures.
-
-    Mid-gray is 0. Each kernel has its own scale: its largest magnitude becomes
-    black or white (or the full color).
-
-    Args:
-        weight: float [K, 3, h, w] or [K, 1, h, w], ``model.conv1.weight``.
-        columns: kernels per row.
-        zoom: pixels per weight.
-
-    Returns:
-        A PIL image in mode "RGB" with white lines between the kernels.
-
-    Raises:
-        ValueError: if the weight has another shape.
-    """
-    if weight.ndim != 4 or weight.shape[1] not in (1, 3) or weight.numel() == 0:
-        raise ValueError(
-            f"weight must be [K, 3, h, w] or [K, 1, h, w], got {list(weight.shape)}; "
-            "only a first layer's kernels are pictures"
-        )
-    if columns < 1 or zoom < 1:
-        raise ValueError(f"columns and zoom must be at least 1: {columns}, {zoom}")
-    w = weight.detach().float().cpu()
-    most = w.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
-    tiles = (0.5 + 0.5 * w / most).expand(-1, 3, -1, -1)
-    tiles = tiles.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
-    tiles = F.pad(tiles, (0, 2, 0, 2), value=1.0)  # the lines
-    count, _, h, width = tiles.shape
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    tiles = torch.cat([tiles, torch.ones(rows * columns - count, 3, h, width)])
-    sheet = tiles.reshape(rows, columns, 3, h, width).permute(0, 3, 1, 4, 2)
-    sheet = sheet.reshape(rows * h, columns * width, 3)[:-2, :-2]
-    return Image.fromarray((sheet * 255).round().to(torch.uint8).numpy())

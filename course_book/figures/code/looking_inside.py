@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
 
 from course_book.figures import BLUE, INK, MUTED, ORANGE, use_style
 
-__all__ = ["draw_ratios", "draw_sheets", "draw_strips"]
+__all__ = ["draw_ratios", "draw_sheets", "draw_strips", "filters_picture"]
 
 
 def draw_sheets(sheets: Mapping[str, Image.Image], *, width: float = 6.2) -> Figure:
@@ -107,3 +110,31 @@ def draw_ratios(
     ax.grid(visible=False, axis="y")
     ax.set_xlabel(label)
     return figure
+
+
+def filters_picture(weight: Tensor, *, columns: int = 16, zoom: int = 6) -> Image.Image:
+    """Draw the kernels of a first convolution as small color pictures.
+
+    Mid-gray is 0. Each kernel has its own scale: its largest magnitude becomes
+    black or white (or the full color).
+
+    Args:
+        weight: float [K, 3, h, w] or [K, 1, h, w], ``model.conv1.weight``.
+        columns: kernels per row.
+        zoom: pixels per weight.
+
+    Returns:
+        A PIL image in mode "RGB" with white lines between the kernels.
+    """
+    w = weight.detach().float().cpu()
+    most = w.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
+    tiles = (0.5 + 0.5 * w / most).expand(-1, 3, -1, -1)
+    tiles = tiles.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    tiles = F.pad(tiles, (0, 2, 0, 2), value=1.0)  # the lines
+    count, _, h, width = tiles.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    tiles = torch.cat([tiles, torch.ones(rows * columns - count, 3, h, width)])
+    sheet = tiles.reshape(rows, columns, 3, h, width).permute(0, 3, 1, 4, 2)
+    sheet = sheet.reshape(rows * h, columns * width, 3)[:-2, :-2]
+    return Image.fromarray((sheet * 255).round().to(torch.uint8).numpy())
