@@ -24,11 +24,13 @@ import glob
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 # Torch, NumPy and Pillow are imported where they are used: --help is there at once.
+from course_lib.commands import any_console
 from course_lib.data.classes import CRACK_CLASSES
 
 if TYPE_CHECKING:
@@ -111,11 +113,9 @@ def predict(
 
     Args:
         model: returns logits [1, len(classes)].
-        photo: a path, the bytes of a file, an open file or a PIL picture, of any
-            size, orientation and color mode.
+        photo: a path, the bytes of a file, an open file or a PIL picture.
         classes: the names of the model's outputs, in their order.
-        preprocessing: the one that the model was trained with; by default that of
-            photos for 224 px.
+        preprocessing: as in training; by default ``Preprocessing.for_photos(224)``.
 
     Returns:
         Class name to probability, in the order of ``classes``; they add up to 1.
@@ -140,11 +140,9 @@ def predict(
 def load_predictor(checkpoint: str | os.PathLike, device: str = "auto") -> Predictor:
     """The network of a checkpoint.
 
-    Nothing in a file can run: it is loaded with ``weights_only=True``.
-
     Args:
         checkpoint: ``"course"``, a ``*.pt`` file, or a folder that holds
-            ``best.pt``.
+            ``best.pt``. Nothing in it can run.
         device: see ``course_lib.training.pick_device``.
 
     Raises:
@@ -152,8 +150,6 @@ def load_predictor(checkpoint: str | os.PathLike, device: str = "auto") -> Predi
         WeightsError: if the package's own weights are damaged.
         ValueError: if the device is not there.
     """
-    import torch
-
     from course_lib.data.preprocessing import Preprocessing
     from course_lib.training import pick_device
 
@@ -166,12 +162,9 @@ def load_predictor(checkpoint: str | os.PathLike, device: str = "auto") -> Predi
     from course_lib.weights.checkpoints import CheckpointError, load, model_from
 
     path = Path(checkpoint)
-    if path.is_dir():
-        path = path / "best.pt"
+    path = path / "best.pt" if path.is_dir() else path
     state = load(path)
     model = model_from(state)
-    if not all(torch.isfinite(value).all() for value in model.state_dict().values()):
-        raise CheckpointError(f"{path}: its weights hold NaN or infinity")
     try:
         prepare = Preprocessing.from_dict(state["preprocessing"])
         classes = tuple(map(str, state["classes"]))
@@ -213,43 +206,20 @@ def save_cam(predictor: Predictor, image: Image.Image, label: int, path: Path) -
     overlay(shown, heat).resize((448, 448)).save(path)
 
 
-def _free_name(folder: Path, photo: Path, taken: set[Path]) -> Path:
-    """``DIR/wall_cam.png``; photos of one name in several folders are numbered."""
-    path, number = folder / f"{photo.stem}_cam.png", 2
-    while path in taken:
-        path, number = folder / f"{photo.stem}_cam_{number}.png", number + 1
-    taken.add(path)
-    return path
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m course_lib.predict",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "checkpoint",
-        metavar="CHECKPOINT",
-        help='folder of a run, *.pt file or "course"',
-    )
-    parser.add_argument(
-        "photos", metavar="PHOTO", nargs="+", help="picture files, folders, patterns"
-    )
-    parser.add_argument(
-        "--cam", metavar="DIR", type=Path, help="save Grad-CAM pictures there"
-    )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help='"cuda", "mps" (Apple) or "cpu"; by default the first that is there',
-    )
-    parser.add_argument(
-        "--max-pixels",
-        metavar="N",
-        type=int,
-        help="refuse larger photos, before they fill the memory (default: 178,956,970)",
-    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", help='a run, its *.pt file, or "course"')
+    add("photos", metavar="PHOTO", nargs="+", help="files, folders or patterns")
+    add("--cam", metavar="DIR", type=Path, help="save Grad-CAM pictures there")
+    device = '"cuda", "mps" (Apple) or "cpu"; by default the first that is there'
+    add("--device", default="auto", help=device)
+    pixels = "refuse larger photos, unpacked they fill memory (default: 178,956,970)"
+    add("--max-pixels", metavar="N", type=int, help=pixels)
     return parser
 
 
@@ -259,7 +229,7 @@ def _printable(text: object) -> str:
 
 
 def _answer_all(predictor: Predictor, options: argparse.Namespace) -> int:
-    """Print each answer; the number of photos, and of those that failed."""
+    """Print the answers; the exit code."""
     from course_lib.data.folders import NO_IMAGE
 
     def fail(reason: object) -> None:
@@ -268,7 +238,7 @@ def _answer_all(predictor: Predictor, options: argparse.Namespace) -> int:
         print(f"error: {_printable(reason)}", file=sys.stderr, flush=True)
 
     limit = {"max_pixels": options.max_pixels} if options.max_pixels else {}
-    failed, asked, others, taken = 0, 0, [], set()
+    failed, asked, others, stems = 0, 0, [], Counter()
     for photo, reason in dict(_photos(options.photos)).items():
         if reason == NO_IMAGE:
             others.append(photo)
@@ -279,7 +249,7 @@ def _answer_all(predictor: Predictor, options: argparse.Namespace) -> int:
             continue
         try:
             values, notes, image = predictor.ask(photo, **limit)
-        except ValueError as error:
+        except (RuntimeError, ValueError) as error:  # the first: a GPU's memory
             fail(error)
             continue
         print(name)
@@ -288,7 +258,9 @@ def _answer_all(predictor: Predictor, options: argparse.Namespace) -> int:
         for note in notes:
             print(f"warning: {name}: {note}", file=sys.stderr, flush=True)
         if options.cam is not None:
-            path = _free_name(options.cam, photo, taken)
+            stems[photo.stem] += 1  # photos of one name in several folders
+            number = f"_{stems[photo.stem]}" if stems[photo.stem] > 1 else ""
+            path = options.cam / f"{photo.stem}_cam{number}.png"
             best = max(values, key=values.get)
             try:
                 save_cam(predictor, image, predictor.classes.index(best), path)
@@ -305,14 +277,8 @@ def _answer_all(predictor: Predictor, options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Returns:
-        The exit code: 0, 1 or 2, see above.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # names that the terminal cannot show
-            stream.reconfigure(errors="backslashreplace")
+    """Run the command; returns the exit code, see above."""
+    any_console()
     given = sys.argv[1:] if arguments is None else arguments
     # A shell's *.jpg may hand over a file named -1.jpg, which is not an option.
     given = [f"./{a}" if a[:1] == "-" and Path(a).is_file() else a for a in given]

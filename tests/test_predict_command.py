@@ -302,7 +302,7 @@ def test_the_report_on_photos_is_found_again(tmp_path, monkeypatch, capsys):
             folder = tmp_path / "photos" / split / ("small", "large")[k % 2]
             folder.mkdir(parents=True, exist_ok=True)
             picture = Image.fromarray(noise.clip(0, 255).astype(np.uint8))
-            picture.save(folder / f"{k}.png")
+            picture.save(folder / f"{k}.{('png', 'jpg')[k % 4 // 2]}")
     command = f"--data {tmp_path / 'photos'} --size 32 --epochs 2 --batch-size 4"
     command += f" --weights course --precision fp32 --quiet --out {tmp_path / 'run'}"
     assert train.main(command.split()) == 0
@@ -548,5 +548,5 @@ def test_an_answer_loads_what_it_uses(tmp_path):
     assert ours == {
         *("course_lib", "predict", "resnet", "training", "weights", "data"),
         *("data.classes", "data.clutter", "data.folders", "data.formats"),
-        *("data.photos", "data.preprocessing"),
+        *("data.photos", "data.preprocessing", "commands"),
     }

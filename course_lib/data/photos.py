@@ -87,7 +87,7 @@ def open_photo(
             PIL picture in any mode.
         at_least: the picture will be made smaller, down to a shorter side of this
             many pixels. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its size,
-            still at least this large, in less than half the time.
+            still at least this large, in less than half of the time.
         max_pixels: refuse pictures with more pixels than this before decoding.
 
     Returns:
