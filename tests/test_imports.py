@@ -30,7 +30,8 @@ WITHOUT_TORCH = [
 
 def import_graph(*folders: str, root: Path = ROOT) -> dict[str, list[str]]:
     """File -> the files of the project that it imports."""
-    command = ["ruff", "analyze", "graph", "--no-type-checking-imports", *folders]
+    command = ["ruff", "analyze", "graph", "--no-type-checking-imports"]
+    command += ["--detect-string-imports", "--min-dots", "2", *folders]
     done = subprocess.run(
         [Path(sys.executable).with_name(command[0]), *command[1:]],
         cwd=root,
@@ -61,7 +62,9 @@ def unused(graph: dict[str, list[str]], users: str) -> list[str]:
         if '__name__ == "__main__"' in (ROOT / name).read_text(encoding="utf-8"):
             continue
         package = re.escape(".".join(path.parent.parts))
-        if not re.search(rf"{package}(\.| import ([\w, ]+, )?){path.stem}\b", users):
+        # Names in parentheses follow on further lines of a notebook's JSON.
+        after = rf"{package}(\.| import [^;=]{{0,200}}?\b){path.stem}\b"
+        if not re.search(after, users):
             found.append(name)
     return found
 
