@@ -1,7 +1,7 @@
-"""How nbgrader makes and marks the exercises of this book.
+"""How nbgrader writes the exercises of this book for learners.
 
 `make handout` and `make mark` read this file, and nbgrader's own commands do too
-when they run in this folder.
+when they run in this folder; the settings of a run are for those.
 """
 
 c = get_config()  # noqa: F821 - traitlets defines it

@@ -1,7 +1,9 @@
 """A class of made-up hand-ins: each accident costs its own marks and no others."""
 
 import csv
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -12,6 +14,19 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).parent.parent
+
+
+def load(name):
+    """A script of tools/, which are no package."""
+    path = ROOT / "tools" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_, kernel, marking = load("handout"), load("mark_kernel"), load("marking")
+feedback, tool = load("feedback"), load("mark")
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="limits of memory need a POSIX system"
@@ -325,3 +340,167 @@ def test_nothing_of_a_hand_in_runs_on_its_feedback_page(marked):
         assert "href" not in attributes
         if tag == "img":
             assert attributes["src"].startswith("data:image/")
+
+
+BROKEN = {
+    "empty": (b"", "empty"),
+    "no JSON": (b"{", "JSONDecodeError"),
+    "a list": (b"[1, 2]", "something else"),
+    "deep": (b"[" * 100_000, "RecursionError"),
+    "no text": (b"\xff\xfe\xfa", "UnicodeDecodeError"),
+    "no cells": (b"{}", "none of its cells"),
+    "cells of another kind": (b'{"cells": {"a": 1}}', "none of its cells"),
+    "odd cells": (b'{"cells": [1, null, {}, {"metadata": 3, "id": []}]}', "none of"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_file_that_is_no_notebook_is_a_note(name, tmp_path):
+    data, word = BROKEN[name]
+    path = tmp_path / "answers.ipynb"
+    path.write_bytes(data)
+    with pytest.raises(marking.Unreadable, match=word):
+        marking.mark(path, [assignment(tmp_path)], kernel.Limits())
+
+
+def assignment(folder):
+    path = folder / "tiny-source.ipynb"
+    nbformat.write(tiny(), path)
+    return marking.assignment("tiny", path, tool.learners_version(path))
+
+
+def test_links_pipes_and_huge_files_are_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "answers.ipynb"
+    path.write_text(nbformat.writes(solved()))
+    (tmp_path / "link.ipynb").symlink_to(path)
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    with pytest.raises(marking.Unreadable, match="a link"):
+        marking.read_cells(tmp_path / "link.ipynb")
+    with pytest.raises(marking.Unreadable, match="no ordinary file"):
+        marking.read_cells(tmp_path / "pipe.ipynb")
+    monkeypatch.setattr(marking, "LARGEST", 10)
+    with pytest.raises(marking.Unreadable, match="MB"):
+        marking.read_cells(path)
+
+
+def test_old_and_wide_files_are_read(tmp_path):
+    path = tmp_path / "old.ipynb"
+    cell = {"cell_type": "code", "input": ["1\n", "2"]}
+    old = {"nbformat": 3, "worksheets": [{"cells": [cell]}]}
+    for text in (json.dumps(old), "\ufeff" + json.dumps(old)):
+        for encoding in ("utf-8", "utf-16"):
+            path.write_bytes(text.removeprefix("\ufeff").encode(encoding))
+            (found,) = marking.read_cells(path)
+            assert marking.text_of(found) == "1\n2"
+    assert marking.text_of({"source": "a\ud800b"}) == "a?b"  # could not be sent
+
+
+def test_every_learner_gets_a_row_and_clutter_none(tmp_path, capsys):
+    for name in (
+        "ada/a.ipynb",
+        "ada/.ipynb_checkpoints/a.ipynb",
+        "ada/inner/B.IPYNB",
+        "ada/__MACOSX/._a.ipynb",
+        "bea/answers.zip",
+        "=cmd|x/a.ipynb",
+        "cem.ipynb",
+        "readme.txt",
+        ".hidden/a.ipynb",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "dan").symlink_to(tmp_path / "ada")
+    found = [
+        (one.learner, one.path.relative_to(tmp_path).as_posix())
+        for one in tool.find_handins(tmp_path)
+    ]
+    assert found == [
+        ("=cmd_x".replace("=", "_"), "=cmd|x/a.ipynb"),
+        ("ada", "ada/a.ipynb"),
+        ("ada", "ada/inner/B.IPYNB"),
+        ("bea", "bea"),
+        ("cem", "cem.ipynb"),
+        ("dan", "dan"),
+    ]
+    assert "readme.txt" in capsys.readouterr().out
+    path = tmp_path / "table.csv"
+    tool.write(path, [{"file": "=1+1", "note": "\udcff"}], ["file", "note"])
+    assert table(path) == [{"file": "'=1+1", "note": "\\udcff"}]
+
+
+def plan(tmp_path, dies, **changes):
+    """Mark without kernels: ``dies(sources)`` is the cell that breaks a run off."""
+    path = tmp_path / "answers.ipynb"
+    path.write_text(nbformat.writes(solved(**changes)))
+    runs = []
+
+    def run(sources, limits):
+        report = kernel.Report()
+        runs.append(list(sources))
+        names = {}
+        for number, source in sources.items():
+            report.broke_in = number
+            if dies(number, sources):
+                report.problem = "the kernel ended"
+                return report
+            report.outputs[number] = []
+            try:
+                exec(source, names)
+                report.ok[number] = True
+            except AssertionError:
+                report.ok[number] = False
+        report.broke_in = None
+        return report
+
+    return marking.mark(path, [assignment(tmp_path)], kernel.Limits(), run), runs
+
+
+def test_an_innocent_cell_that_is_blamed_keeps_its_points(tmp_path, capsys):
+    """Something begun before ends the kernel at any later time."""
+    for unlucky in range(1, 9):
+
+        def dies(number, sources, unlucky=unlucky):
+            return number == unlucky and len(sources) > 4
+
+        marks, runs = plan(tmp_path, dies)
+        assert sum(marks.points.values()) == 6, unlucky
+        assert len(runs) <= marking.RUNS + 3
+
+
+def test_a_guilty_cell_costs_its_own_exercise(tmp_path, capsys):
+    for guilty, points in ((3, 5), (4, 5), (5, 4), (6, 4), (7, 3), (8, 3)):
+        marks, _ = plan(tmp_path, lambda number, _, guilty=guilty: number == guilty)
+        assert sum(marks.points.values()) == points
+
+
+def test_an_unanswered_exercise_is_not_run_again(tmp_path, capsys):
+    stub = "def square(n):\n    # Your code here, in place of the dots.\n    ..."
+    marks, runs = plan(tmp_path, lambda *_: False, square=stub)
+    assert marks.points == {
+        "tiny-double-check": 1,
+        "tiny-square-check": 0,
+        "tiny-negate-check": 3,
+    }
+    assert len(runs) == 1
+
+
+def test_no_report_gives_more_than_an_exercise_has(tmp_path):
+    marks, _ = plan(tmp_path, lambda *_: False)
+    marks.earned |= {"tiny-double-check", "no such check", "tiny-double"}
+    assert sum(marks.points.values()) <= 6
+    assert set(marks.points) == set(marks.assignment.points)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_the_socket_of_a_worker_cannot_be_opened(monkeypatch):
+    """By its child, the kernel, which would like to write reports of its own."""
+    source = (
+        "import os\nfound = []\nfor n in os.listdir(f'/proc/{os.getppid()}/fd'):\n"
+        "    if 'socket' in os.readlink(f'/proc/{os.getppid()}/fd/{n}'):\n"
+        "        open(f'/proc/{os.getppid()}/fd/{n}', 'wb')"
+    )
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    report = kernel.run_cells({0: source}, kernel.Limits())
+    assert report.ok == {0: False} and report.problem == ""
+    assert "Error" in report.outputs[0][0]["text"]

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import feedback
 import marking
 from handout import learners_version, sources
-from mark_kernel import PRELOADED, PROCESSES, Limits, hide_memory
+from mark_kernel import PRELOADED, PROCESSES, Limits, NoKernel, hide_memory
 
 from course_lib.data.clutter import is_clutter
 
@@ -111,6 +111,8 @@ class Marking:
             self.write_feedback(handin.learner, name, page)
         except marking.Unreadable as problem:
             line["note"] = str(problem)
+        except NoKernel as problem:
+            line["note"] = f"not marked, run this again: {problem}"
         except Exception as error:  # a fault of this program; the others go on
             traceback.print_exc()
             line["note"] = f"not marked, please report: {type(error).__name__}: {error}"

@@ -36,6 +36,7 @@ PROCESSES = multiprocessing.get_context(
 PRELOADED = ["mark_kernel"]
 TAG = "COURSE_MARKING_RUN"  # in the environment of all that a hand-in starts
 GRACE = 3.0  # seconds to end after an interrupt
+START = 180.0  # seconds for a kernel to start, on a busy machine
 LATE = 15.0  # seconds that a worker may be silent beyond a cell's limit
 MOST_TEXT = 20_000  # characters that one cell may print
 MOST_PICTURES, LARGEST_PICTURE = 20, 4_000_000  # of one cell; base64 characters
@@ -62,10 +63,28 @@ class Report:
     outputs: dict[int, list[dict]] = field(default_factory=dict)
     broke_in: int | None = None  # the cell in which the run broke off
     problem: str = ""  # why it did; "" for a run that came to its end
+    started: bool = True
+
+
+class NoKernel(RuntimeError):
+    """No kernel starts here; that is no fault of a hand-in."""
 
 
 def run_cells(sources: dict[int, str], limits: Limits) -> Report:
-    """Run cells, {number: code}, in a fresh kernel of this Python, in their order."""
+    """Run cells, {number: code}, in a fresh kernel of this Python, in their order.
+
+    Raises:
+        NoKernel: if none starts, tried three times.
+    """
+    for _ in range(3):
+        report = run_once(sources, limits)
+        if report.started:
+            return report
+    raise NoKernel(f"the kernel did not start: {report.problem}")
+
+
+def run_once(sources: dict[int, str], limits: Limits) -> Report:
+    """One attempt of :func:`run_cells`."""
     tag = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(
         prefix="mark-", ignore_cleanup_errors=True
@@ -85,9 +104,9 @@ def run_cells(sources: dict[int, str], limits: Limits) -> Report:
 
 def listen(connection: Connection, sources: dict[int, str], limits: Limits) -> Report:
     """Collect a worker's messages; whatever is not as agreed ends the run."""
-    report = Report()
-    stop = time.monotonic() + limits.seconds
-    wait = 60 + LATE  # for the kernel to start
+    report = Report(started=False)
+    stop = time.monotonic() + START + LATE + limits.seconds
+    wait = START + LATE
     while True:
         left = min(wait, stop - time.monotonic())
         if not connection.poll(max(left, 0)):
@@ -102,19 +121,19 @@ def listen(connection: Connection, sources: dict[int, str], limits: Limits) -> R
         except (EOFError, OSError, ValueError):
             report.problem = "it ended the process that runs it"
             return report
-        if kind == "begin":
+        if kind == "started":
+            report.started = True
+            stop = time.monotonic() + limits.seconds
+        elif kind == "begin":
             report.broke_in = content[0]
             wait = limits.cell_seconds + LATE
         elif kind == "end":
-            number, report.ok[number], report.outputs[number] = (
-                report.broke_in,
-                content[0] is True,
-                content[1],
-            )
+            report.ok[report.broke_in] = content[0] is True
+            report.outputs[report.broke_in] = content[1]
         elif kind == "broke":
             report.problem = str(content[0])
             return report
-        elif kind == "done" and set(report.ok) == set(sources):
+        elif kind == "done" and report.ok.keys() == sources.keys():  # and no fewer
             report.broke_in = None
             return report
 
@@ -153,6 +172,7 @@ def work(
 
     try:
         with kernel(Path(folder), tag) as (manager, client):
+            say("started")
             for number, source in sources.items():
                 say("begin", number)
                 say("end", *run_cell(manager, client, source, limits.cell_seconds))
@@ -190,8 +210,8 @@ def kernel(
     client = manager.client()
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=60)
-        run_cell(manager, client, FIRST, 60)
+        client.wait_for_ready(timeout=START)
+        run_cell(manager, client, FIRST, START)
         yield manager, client
     finally:
         client.stop_channels()

@@ -208,6 +208,7 @@ def mark(
 
     Raises:
         Unreadable: if the file holds no exercises of the course.
+        NoKernel: if no kernel starts on this machine.
     """
     cells = read_cells(path)
     chosen = recognize(cells, known)
@@ -256,8 +257,6 @@ def run_whole(marks: Marks, code: list[int], limits: Limits, run: Callable) -> s
             reason = f"taken out by the marking: {report.problem}"
             marks.outputs[index] = [{"name": "error", "text": reason}]
         taken |= family | {where}
-    if report.problem and report.broke_in is None:
-        marks.notes.append(f"the kernel did not start: {report.problem}")
     return taken | {i for i in code if i not in report.ok}
 
 
