@@ -1,3 +1,4 @@
+import copy
 import multiprocessing
 import os
 import pickle
@@ -6,6 +7,7 @@ import resource
 import signal
 import time
 import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -382,6 +384,54 @@ def test_loading_runs_no_code_and_takes_no_foreign_file(tmp_path, monkeypatch):
         load_checkpoint(tmp_path)
 
 
+class Grows:
+    def __init__(self, function, argument):
+        self.function, self.argument = function, argument
+
+    def __reduce__(self):
+        return self.function, (self.argument,)
+
+
+def refused_within(path, gigabytes, seconds=30):
+    """The message; the process may not take more than so much memory and time."""
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(path)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert (after - before) / 2**20 < gigabytes
+    assert time.monotonic() - start < seconds
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "bomb", [(bytearray, 4 * 10**9), (torch.Tensor, 10**9)], ids=["bytes", "tensor"]
+)
+def test_a_file_cannot_ask_for_memory(bomb, tmp_path):
+    torch.save({"format": checkpoints.FORMAT, "model": Grows(*bomb)}, tmp_path / "b.pt")
+    assert "more than numbers" in refused_within(tmp_path / "b.pt", 0.5)
+
+
+def test_a_packed_or_overlapping_archive_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "z.pt", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("z/data.pkl", bytes(200_000_000))
+    assert "compresses no file" in refused_within(tmp_path / "z.pt", 0.1)
+    with zipfile.ZipFile(tmp_path / "o.pt", "w") as file:
+        file.writestr("o/data/0", bytes(10_000_000))
+        info = file.infolist()[0]
+        for number in range(1, 100):  # the same bytes under a hundred names
+            twin = copy.copy(info)
+            twin.filename = f"o/data/{number}"
+            file.filelist.append(twin)
+            file.NameToInfo[twin.filename] = twin
+    assert "compresses no file" in refused_within(tmp_path / "o.pt", 0.1)
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    assert "no regular file" in refused_within(tmp_path / "pipe.pt", 0.1, 5)
+    assert "no regular file" in refused_within("/dev/zero", 0.1, 5)
+
+
 # ----------------------------------------------------------------------- a full disk
 
 
@@ -427,6 +477,41 @@ def test_the_network_comes_back_from_its_file(block, tmp_path):
     x = torch.randn(2, 1, 8, 8)
     assert torch.equal(back(x), model(x))
     assert not back.training
+
+
+@pytest.mark.parametrize(
+    ("arch", "weights"),
+    [
+        ({"layers": [10**6] * 4}, {}),
+        ({"num_classes": 10**8}, {}),
+        ({"in_channels": 10**8}, {}),
+        ({"layers": "many"}, {}),
+        ({"layers": [1, 1, 1]}, {}),
+        ({"block": None}, {}),
+        ({"speed": 3}, {}),
+        # One number that claims to be 20 GB of weights.
+        (
+            {"num_classes": 10**7},
+            {
+                "fc.weight": torch.zeros(1).expand(10**7, 512),
+                "fc.bias": torch.zeros(1).expand(10**7),
+            },
+        ),
+        ({}, {"bn1.running_var": -torch.ones(64)}),
+        ({}, {"bn1.running_mean": torch.full((64,), torch.inf)}),
+        ({}, {"fc.bias": torch.full((2,), torch.nan)}),
+        ({}, {"fc.bias": 5}),
+    ],
+)
+def test_an_impossible_network_is_refused_at_once(arch, weights):
+    model = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=2)
+    state = {"arch": describe(model) | arch, "model": model.state_dict() | weights}
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with pytest.raises(CheckpointError, match=r"none of course_lib|holds NaN"):
+        model_from(state)
+    assert time.monotonic() - start < 30
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert (after - before) / 2**20 < 0.5
 
 
 def test_a_foreign_network_is_named():

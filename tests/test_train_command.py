@@ -271,6 +271,24 @@ def test_interrupted_while_photos_are_decoded_it_resumes_with_them(
     assert config["command"]["data"] == str(folder)
 
 
+def test_a_renamed_photo_is_named_before_anything_is_trained_on(
+    tmp_path, monkeypatch, capsys
+):
+    folder = photos(tmp_path / "photos", {"dark": 6, "light": 6})
+    asked = {"flip": lambda x, generator: signal.raise_signal(signal.SIGHUP) or x}
+    with monkeypatch.context() as patch:
+        patch.setattr(augment, "AUGMENTATIONS", asked)
+        assert call("--data", folder, *SHORT, "--quiet", "--out", "run") == 130
+    (folder / "dark" / "dark00.png").rename(folder / "dark" / "other.png")
+    picture = np.asarray(Image.open(folder / "light" / "light03.png"))
+    Image.fromarray(255 - picture).save(folder / "light" / "light03.png")
+    capsys.readouterr()
+    assert call("--out", "run", "--resume") == 2
+    error = capsys.readouterr().err
+    assert "dark/dark00.png is gone" in error and "dark/other.png is new" in error
+    assert "light/light03.png has changed" in error
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_run_that_could_not_start_leaves_nothing_in_the_way(tmp_path, capsys):
     folder = photos(tmp_path / "photos", {"a": 6, "b": 6})

@@ -1,6 +1,7 @@
 import copy
 import json
 import math
+import os
 import random
 import sys
 from itertools import chain
@@ -16,6 +17,7 @@ from torch.utils.data import Dataset, TensorDataset
 from course_lib.data.balance import class_weights
 from course_lib.data.images import ByteImages
 from course_lib.data.preprocessing import Preprocessing
+from course_lib.resnet import BasicBlock, ResNet
 from course_lib.trainer import (
     History,
     Trainer,
@@ -226,6 +228,26 @@ def test_on_the_cpu_workers_only_make_what_is_not_ready(monkeypatch, train, expe
     assert asked == [(22, expected), (9, 0)]
 
 
+class Dying(Noisy):
+    """What a worker looks like that was spawned by a script without a main guard."""
+
+    def __getitem__(self, index):
+        os._exit(1)
+
+
+class Failing(Noisy):
+    def __getitem__(self, index):
+        raise RuntimeError("no such image")
+
+
+def test_a_worker_that_dies_is_told_from_one_that_fails():
+    with pytest.raises(RuntimeError, match=r"if __name__ == .__main__.:"):
+        fit(net(), train=Dying(data()), workers=1)
+    with pytest.raises(RuntimeError, match="no such image") as caught:
+        fit(net(), train=Failing(data()), workers=1)
+    assert "__main__" not in str(caught.value)
+
+
 def test_augmentation_and_dropout_differ_between_batches_and_epochs():
     drawn = []
 
@@ -420,6 +442,13 @@ def test_settings_go_to_json_and_back():
     assert not [*config.differences(back.as_dict())]
     other = TrainerConfig(epochs=3, workers=2, class_weights=config.class_weights)
     assert [*config.differences(other.as_dict())] == ["epochs was 3 and is 10"]
+
+
+def test_a_resnet_says_what_is_wrong_with_its_images():
+    """Not torch, from deep within: the first convolution names no image."""
+    model = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=3)
+    with pytest.raises(ValueError, match="x must have 3 channels, got 1"):
+        fit(model)
 
 
 def test_data_that_cannot_be_learned_from_are_refused():

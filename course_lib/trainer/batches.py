@@ -125,11 +125,7 @@ def _leave_signals_to_the_trainer(_: int) -> None:
 def load(
     data: Any, order: Iterator[Batch], workers: int, device: torch.device
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Make the given batches in their order: seed, images and labels of each.
-
-    Raises:
-        RuntimeError: if a worker dies; says what to look at.
-    """
+    """Make the given batches in their order: seed, images and labels of each."""
     # On the CPU workers take the network's cores, so for what is ready they cost time.
     ready = isinstance(data, TensorDataset) or hasattr(data, "batch")
     loader = DataLoader(
@@ -156,12 +152,7 @@ def load(
 
 
 def check_data(data: Any, name: str) -> int:
-    """The number of images.
-
-    Raises:
-        TypeError: if it is no map-style data set.
-        ValueError: if it is empty.
-    """
+    """The number of images; a data set that is empty or of another kind is refused."""
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
         raise TypeError(
             f"{name} must be a data set with len() and [index] (the trainer makes the "
@@ -175,12 +166,7 @@ def check_data(data: Any, name: str) -> int:
 def check_training(
     data: Any, classes: Sequence[str], plan: Plan, model: nn.Module
 ) -> None:
-    """Refuse training data of one class, and batches too small for BN.
-
-    Raises:
-        ValueError: names the class or the size. Data whose labels are not known
-            without opening every image pass.
-    """
+    """Refuse data of one class (if labels are known), and batches too small for BN."""
     labels = data.tensors[-1] if isinstance(data, TensorDataset) else None
     labels = getattr(data, "labels", labels)
     if labels is not None and len(found := np.unique(labels)) == 1:

@@ -27,12 +27,8 @@ RESUME_KEYS = ("best", "images", "optimizer", "scaler", "scheduler", "step", "su
 def write(path: Path, fill: Any) -> None:
     """Replace a file at once: readers see the old one or the whole new one.
 
-    Args:
-        path: the file.
-        fill: called with a file opened for bytes, writes the contents.
-
-    Raises:
-        OSError: names the file, which is as it was.
+    ``fill`` is called with a file opened for bytes. An ``OSError`` names the file,
+    which is then as it was.
     """
     scratch = path.with_name(path.name + ".tmp")
     try:
@@ -79,16 +75,10 @@ class Folder:
         return self.last.exists() or self.previous.exists()
 
     def save(self, state: Any) -> None:
-        """Write ``last.pt``; what had that name becomes ``previous.pt``.
+        """Write ``last.pt`` of a ``State``; what had that name becomes ``previous.pt``.
 
         At the end of an epoch ``history.csv`` is written before, and ``best.pt`` if
-        that epoch was the best.
-
-        Args:
-            state: a ``course_lib.trainer.state.State``.
-
-        Raises:
-            OSError: if a file could not be written; each is then as it was.
+        that epoch was the best. After an ``OSError`` each file is as it was.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if state.step == 0:

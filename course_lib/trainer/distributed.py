@@ -54,15 +54,11 @@ def world() -> World:
 def process_group(device: str = "auto") -> Iterator[torch.device]:
     """Join the processes that ``torchrun`` started; alone, just pick the device.
 
-    Args:
-        device: see ``course_lib.training.pick_device``.
-
-    Yields:
-        The device of this process, under torchrun a GPU of its own.
+    Yields the device of this process, under torchrun a GPU of its own.
 
     Raises:
         PeerLostError: if the others cannot be reached.
-        ValueError: if there are fewer GPUs than processes.
+        ValueError: if the device is not there, or too few GPUs are.
     """
     picked = pick_device(device)
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
@@ -120,13 +116,9 @@ def peers() -> Iterator[None]:
 class JointLoss:
     """Cross-entropy, the mean over the joint batch of all processes.
 
-    With class weights w and labels y the mean of the joint batch is
+    With class weights w [K] and labels y the mean of the joint batch is
     Σ w[y] ℓ / Σ w[y], both sums over all processes. A process returns P times its
     part of it, so that the mean over the P processes is the whole.
-
-    Args:
-        class_weights: float [K] or None.
-        label_smoothing: as in ``torch.nn.functional.cross_entropy``.
     """
 
     def __init__(self, class_weights: Tensor | None, label_smoothing: float) -> None:
@@ -138,15 +130,10 @@ class JointLoss:
         if logits.dtype.itemsize < 4:
             logits = logits.float()
         weights = None if self.weights is None else self.weights.to(logits)
-        loss = nn.functional.cross_entropy(
-            logits,
-            labels,
-            weights,
-            reduction="mean" if self.size == 1 else "sum",
-            label_smoothing=self.smoothing,
-        )
+        options = {"weight": weights, "label_smoothing": self.smoothing}
         if self.size == 1:
-            return loss
+            return nn.functional.cross_entropy(logits, labels, **options)
+        loss = nn.functional.cross_entropy(logits, labels, reduction="sum", **options)
         weights = logits.new_ones(logits.shape[1]) if weights is None else weights
         total = weights[labels].sum()
         dist.all_reduce(total)
@@ -162,25 +149,14 @@ def wrap(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def share_statistics(model: nn.Module) -> None:
-    """Give all processes the running statistics of process 0.
-
-    On GPUs SyncBN has made them equal already. On CPUs each BN saw its own part.
-    """
+    """Give all processes BN's statistics of process 0: each saw its own part."""
     if world().size > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
 
 
 def gather(rows: Tensor, total: int) -> Tensor:
-    """Put together what the processes computed on every P-th image.
-
-    Args:
-        rows: [n, ...] of this process, for the images rank, rank + P, ...
-        total: number of images in all.
-
-    Returns:
-        [total, ...] in the order of the images, in every process.
-    """
+    """All rows [total, ...] in order, of which each process has every P-th one."""
     size = world().size
     if size == 1:
         return rows
@@ -201,17 +177,17 @@ def broadcast_object(value: Any) -> Any:
 
 def all_reduce_sum(numbers: list[float]) -> list[float]:
     """Each number summed over the processes."""
-    return _reduce(numbers, dist.ReduceOp.SUM)
+    return _all_reduce(numbers, "SUM")
 
 
 def all_reduce_max(numbers: list[float]) -> list[float]:
     """The largest of each number over the processes: one that asks is enough."""
-    return _reduce(numbers, dist.ReduceOp.MAX)
+    return _all_reduce(numbers, "MAX")
 
 
-def _reduce(numbers: list[float], operation: Any) -> list[float]:
+def _all_reduce(numbers: list[float], operation: str) -> list[float]:
     if world().size == 1:
         return numbers
     tensor = torch.tensor(numbers, dtype=torch.float64)
-    dist.all_reduce(tensor, operation)
+    dist.all_reduce(tensor, getattr(dist.ReduceOp, operation))
     return tensor.tolist()

@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from itertools import islice
 from typing import Any
 
@@ -19,7 +19,7 @@ from course_lib.data.preprocessing import Preprocessing
 from course_lib.metrics import Report, report
 from course_lib.resnet import ResNet, check_batch
 from course_lib.trainer import batches, distributed
-from course_lib.trainer.batches import check_data, check_training, seed_all
+from course_lib.trainer.batches import check_data, check_training
 from course_lib.trainer.checkpoints import Folder
 from course_lib.trainer.config import TrainerConfig, precision_type
 from course_lib.trainer.state import History, State
@@ -40,30 +40,22 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 class StopSignals:
-    """Within this context Ctrl-C, SIGTERM and SIGHUP only ask the training to stop.
+    """Within it a signal only asks the training to stop; a second one stops at once.
 
-    SIGTERM is what a cluster sends before it takes a machine away, SIGHUP what a
-    terminal sends when it is closed. A second signal stops at once. Python delivers
-    signals to the main thread only; in any other thread this does nothing.
-
-    Attributes:
-        asked: whether a signal came.
+    Ctrl-C sends SIGINT, a cluster that takes a machine away SIGTERM, and a terminal
+    that is closed SIGHUP. Python delivers signals to the main thread only.
     """
 
     def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[int, Any] = {}
+        self.asked, self._before = False, {}
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            numbers = [signal.SIGINT, signal.SIGTERM]
-            hangup = getattr(signal, "SIGHUP", None)  # Windows has none, and
-            if (
-                hangup and signal.getsignal(hangup) != signal.SIG_IGN
-            ):  # nohup wants none
-                numbers.append(hangup)
-            for number in numbers:
-                self._before[number] = signal.signal(number, self._ask)
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)  # Windows has no SIGHUP
+                ignored = number and signal.getsignal(number) is signal.SIG_IGN
+                if number and not (name == "SIGHUP" and ignored):  # as under nohup
+                    self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,15 +117,13 @@ class Trainer:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if config.channels_last:
             model = model.to(memory_format=torch.channels_last)
-        self.model = model
-        self.amp = precision_type(config.precision, self.device)
-        self.loss = distributed.JointLoss(
-            None if weights is None else torch.tensor(weights, device=self.device),
-            config.label_smoothing,
-        )
-        self.history, self.saved = History(), True
-        folder = config.checkpoint_dir
-        self.folder = None if folder is None else Folder(folder)
+        self.model, self.amp = model, precision_type(config.precision, self.device)
+        if weights is not None:
+            weights = torch.tensor(weights, device=self.device)
+        self.loss = distributed.JointLoss(weights, config.label_smoothing)
+        self.history, self.saved, self.folder = History(), True, None
+        if config.checkpoint_dir is not None:
+            self.folder = Folder(config.checkpoint_dir)
 
     def prepare(
         self, x: Tensor, y: Tensor, seed: int | None = None
@@ -155,7 +145,7 @@ class Trainer:
             )
         generator = None
         if seed is not None:
-            seed_all(seed)  # dropout draws from the global generator
+            batches.seed_all(seed)  # dropout draws from the global generator
             generator = torch.Generator().manual_seed(seed)
         x = x.to(self.device, non_blocking=True)
         if x.dtype == torch.uint8:
@@ -164,8 +154,8 @@ class Trainer:
                     "images are bytes: pass a Preprocessing to Trainer, or make "
                     "normalized floats of them"
                 )
-            windows = self.preprocessing.windows(x, generator)
-            x = self.preprocessing.normalize(windows)
+            x = self.preprocessing.windows(x, generator)
+            x = self.preprocessing.normalize(x)
         x = x.to(next(self.model.parameters()).dtype)
         if generator is not None and self.augment is not None:
             x = self.augment(x, generator)
@@ -176,12 +166,7 @@ class Trainer:
     def evaluate(self, data: Any) -> Report:
         """Judge the model as it is: after :meth:`fit` with its best weights.
 
-        Args:
-            data: a map-style data set of (image, label).
-
-        Returns:
-            The report; its loss is the plain cross-entropy, without class weights
-            or smoothing.
+        The loss is the plain cross-entropy, without class weights or smoothing.
 
         Raises:
             ValueError: if there is no data, or an image or label does not fit.
@@ -201,10 +186,7 @@ class Trainer:
         return report(logits, labels, self.classes, loss=loss)
 
     def fit(self, train: Any, validation: Any, *, resume: bool = False) -> History:
-        """Train, judge each epoch on ``validation``, and keep the best weights.
-
-        The best epoch is that of ``History.best``: highest macro F1. Afterwards the
-        model holds its weights.
+        """Train, judge each epoch, and end with the weights of ``History.best``.
 
         Args:
             train: a map-style data set of (image, label): a ``TensorDataset``,
@@ -230,11 +212,9 @@ class Trainer:
         check_data(validation, "validation")
         plan = batches.Plan(images, config.batch_size, config.seed, *self.world)
         check_training(train, self.classes, plan, self.model)
-        metadata = {
-            "classes": list(self.classes),
-            "preprocessing": self.preprocessing and self.preprocessing.as_dict(),
-            "images": images,
-        }
+        stored = self.preprocessing and self.preprocessing.as_dict()
+        metadata = {"classes": list(self.classes), "preprocessing": stored}
+        metadata["images"] = images
         self.state = State(self.model, config, plan.steps, self.amp, metadata)
         locked = self.folder is not None and self.world.writes
         with (
@@ -268,13 +248,14 @@ class Trainer:
                 log.answers(len(self.history), x, y, logits, self.classes)
             self._save()
             if self.config.progress and self.world.writes:
-                print(self._line(), flush=True)
+                with suppress(OSError):  # nobody reads any more (train | head)
+                    print(self.history.line(epochs), flush=True)
             if state.epoch <= epochs and self._should_stop_or_save()[0]:
                 raise self._interruption(plan.steps)
 
     def _train_epoch(self, plan: batches.Plan, stream: Iterator) -> None:
         """Train the rest of an epoch; between two batches save, or save and stop."""
-        state = self.state
+        state, config = self.state, self.config
         steps = training_steps(
             self._network,
             islice(stream, plan.steps - state.step),
@@ -283,14 +264,13 @@ class Trainer:
             scheduler=state.scheduler,
             amp=self.amp,
             scaler=state.scaler,
-            clip=self.config.clip,
+            clip=config.clip,
         )
-        shown = self.config.progress and self.world.writes
+        shown = config.progress and self.world.writes
         with tqdm(
             total=plan.steps,
             initial=state.step,
-            desc=f"epoch {state.epoch}/{self.config.epochs}",
-            unit="batch",
+            desc=f"epoch {state.epoch}/{config.epochs}",
             leave=False,
             disable=None if shown else True,  # None: no bar but in a terminal
         ) as bar:
@@ -306,17 +286,6 @@ class Trainer:
                 if not bar.disable and state.step % LOOK_STEPS == 0:
                     bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
                 bar.update()
-
-    def _line(self) -> str:
-        """The epoch that has just ended, for people."""
-        row = self.history[-1]
-        return (
-            f"epoch {row['epoch']}/{self.config.epochs}: "
-            f"train loss {row['train_loss']:.3f}, "
-            f"validation loss {row['validation_loss']:.3f}, "
-            f"accuracy {row['validation_accuracy']:.2%}, "
-            f"macro F1 {row['validation_macro_f1']:.4f}, {row['seconds']:.1f} s"
-        )
 
     def _should_stop_or_save(self) -> tuple[bool, bool]:
         """Whether to stop, and whether to save now; all processes agree."""
@@ -343,19 +312,12 @@ class Trainer:
             )
 
     def _save(self) -> None:
-        """Write a checkpoint, and after an epoch ``history.csv`` and the best weights.
-
-        A full disk does not end the training: the files before are as they were, and
-        the next time may succeed.
-        """
+        """Write a checkpoint; a full disk, which may get room again, ends nothing."""
         self.state.check_weights()
-        self._saved_at = time.monotonic()
-        if self.folder is None:
-            return
+        self._saved_at, self.saved = time.monotonic(), self.folder is not None
         try:
-            if self.world.writes:
+            if self.saved and self.world.writes:
                 self.folder.save(self.state)
-            self.saved = True
         except OSError as error:
             self.saved = False
             warnings.warn(
@@ -365,18 +327,18 @@ class Trainer:
             )
 
     def _interruption(self, steps: int) -> TrainingInterrupted:
-        state = self.state
-        where = f"stopped in epoch {state.epoch} after {state.step} of {steps} batches"
-        if self.folder is None:
-            return TrainingInterrupted(
-                f"{where}; nothing is saved, because checkpoint_dir is None"
-            )
-        if not self.saved:
-            return TrainingInterrupted(f"{where}; this place could not be saved")
-        return TrainingInterrupted(
-            f"{where} and saved in {self.folder.path}; the same call with resume=True "
-            "resumes there"
+        place = (
+            f"stopped in epoch {self.state.epoch} after {self.state.step} of {steps}"
         )
+        saved = "nothing is saved, because checkpoint_dir is None"
+        if self.saved:
+            saved = (
+                f"saved in {self.folder.path}, where the same call with resume=True "
+                "continues"
+            )
+        elif self.folder is not None:
+            saved = "this place could not be saved"
+        return TrainingInterrupted(f"{place} batches; {saved}")
 
     def _batches(
         self, data: Any, order: Iterator[batches.Batch], *, training: bool = False
@@ -394,11 +356,10 @@ class Trainer:
             return nullcontext()
         from course_lib.trainer.tensorboard import TensorBoardLog
 
-        epoch = self.state.epoch
-        log = TensorBoardLog(
-            self.config.log_dir, resume_at=epoch if epoch > 1 else None
-        )
-        if epoch == 1:
+        first = self.state.epoch == 1
+        at = None if first else self.state.epoch
+        log = TensorBoardLog(self.config.log_dir, resume_at=at)
+        if first:
             log.graph(self.model, self._examples(train, 1)[0])
         return log
 

@@ -42,6 +42,16 @@ class History(list):
             self, key=lambda r: (r["validation_macro_f1"], -r["validation_loss"])
         )
 
+    def line(self, epochs: int) -> str:
+        """The last of ``epochs`` epochs, for people."""
+        row = self[-1]
+        return (
+            f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.3f}, "
+            f"validation loss {row['validation_loss']:.3f}, "
+            f"accuracy {row['validation_accuracy']:.2%}, "
+            f"macro F1 {row['validation_macro_f1']:.4f}, {row['seconds']:.1f} s"
+        )
+
     def csv(self) -> str:
         """The rows as CSV with a header; floats are written in full."""
         file = io.StringIO()
@@ -52,17 +62,12 @@ class History(list):
 
 
 class RunningTotals:
-    """Sums over the steps of an epoch; on the device until they are flushed.
-
-    Attributes:
-        sums: losses times images, right answers, images and seconds, of all
-            processes.
-    """
+    """Sums over the steps of an epoch; on the device until they are flushed."""
 
     def __init__(self, sums: list[float] | None = None) -> None:
+        # Losses times images, right answers, images and seconds, of all processes.
         self.sums = sums or [0.0, 0.0, 0.0, 0.0]
-        self.pending: list[tuple] = []
-        self.since = time.monotonic()
+        self.pending, self.since = [], time.monotonic()
 
     def add(self, loss: torch.Tensor, correct: torch.Tensor, images: int) -> None:
         """Note a step: this process's loss and right answers, the joint images."""
@@ -75,10 +80,8 @@ class RunningTotals:
             losses, correct, images = zip(*self.pending)
             # Each process's loss is already so scaled that their mean is the joint one.
             joint = torch.tensor(images).double() / distributed.world().size
-            losses = torch.stack(losses).cpu().double()
-            part[0] = (losses * joint).sum().item()
-            part[1] = float(torch.stack(correct).sum())
-            part[2] = joint.sum().item()
+            part[0] = (torch.stack(losses).cpu().double() * joint).sum().item()
+            part[1:] = float(torch.stack(correct).sum()), joint.sum().item()
         now = time.monotonic()
         seen = [*distributed.all_reduce_sum(part), now - self.since]
         self.sums = [before + more for before, more in zip(self.sums, seen)]
@@ -95,12 +98,6 @@ class State:
         amp: the type of autocast; float16 needs a scaler.
         metadata: what else checkpoints carry: ``classes``, ``preprocessing`` and
             ``images``, the number of training images.
-
-    Attributes:
-        history: the epochs that have ended.
-        best: weights of the best of them, on the model's device.
-        step: batches done in the epoch after those.
-        totals: of these batches.
     """
 
     def __init__(
@@ -118,8 +115,9 @@ class State:
         self.scaler = torch.amp.GradScaler(device, enabled=amp is torch.float16)
         more = {"arch": describe(model), "config": config.as_dict()}
         self.metadata = metadata | more
-        self.history, self.best, self.step = History(), None, 0
-        self.totals = RunningTotals()
+        self.history = History()
+        self.best: dict[str, torch.Tensor] | None = None  # weights of the best epoch
+        self.step, self.totals = 0, RunningTotals()  # of the epoch under way
 
     @property
     def epoch(self) -> int:
@@ -167,11 +165,8 @@ class State:
 
     def to_predict(self) -> dict[str, Any]:
         """What a prediction needs: the best weights and how to use them."""
-        return self.metadata | {
-            "model": self.best,
-            "epoch": self.history.best()["epoch"],
-            "history": list(self.history),
-        }
+        best = {"model": self.best, "epoch": self.history.best()["epoch"]}
+        return self.metadata | best | {"history": list(self.history)}
 
     def to_resume(self) -> dict[str, Any]:
         """What the next batch needs to be as if nothing had happened.
@@ -197,10 +192,10 @@ class State:
             CheckpointError: if it is of another training; says what differs.
         """
         problems = [*self.config.differences(saved["config"])]
-        for name in ("classes", "images"):
-            if saved[name] != self.metadata[name]:
-                was, now = saved[name], self.metadata[name]
-                problems.append(f"the training {name} were {was} and are {now}")
+        for name in ("classes", "images", "preprocessing"):
+            was, now = saved[name], self.metadata[name]
+            if was != now:
+                problems.append(f"the training's {name} were {was} and are {now}")
         if problems:
             raise CheckpointError(
                 f"the checkpoint is of another training: {'; '.join(problems)}. "
@@ -215,8 +210,6 @@ class State:
             ) from error
         self.scheduler.load_state_dict(saved["scheduler"])
         self.scaler.load_state_dict(saved["scaler"])
-        self.history, self.totals = (
-            History(saved["history"]),
-            RunningTotals(saved["sums"]),
-        )
+        self.history = History(saved["history"])
+        self.totals = RunningTotals(saved["sums"])
         self.best, self.step = saved["best"], saved["step"]

@@ -8,6 +8,7 @@ matplotlib for the example images; training without ``log_dir`` needs neither.
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import warnings
@@ -31,13 +32,10 @@ def scalar_tag(name: str) -> str:
 
 
 class TensorBoardLog:
-    """One run's log. Steps are epochs, 1 for the first.
+    """One run's log in a folder of its own; its siblings are shown side by side.
 
-    Args:
-        log_dir: the run's folder, made if missing. Sibling folders are runs that
-            TensorBoard shows side by side.
-        resume_at: when a training resumes, the first epoch that will be written
-            again: entries from there on are hidden.
+    A training that resumes names the first epoch that it will write again: entries
+    from there on are hidden.
 
     Raises:
         ImportError: if the package ``tensorboard`` is missing.
@@ -59,16 +57,7 @@ class TensorBoardLog:
         self.writer = SummaryWriter(str(log_dir), purge_step=resume_at)
 
     def graph(self, model: nn.Module, example: Tensor) -> None:
-        """Write the network's graph, traced in eval mode; the model stays as it was.
-
-        Where it cannot be traced, a warning says why.
-
-        Args:
-            model: gives logits for ``example``.
-            example: float [1, C, H, W] on the model's device.
-        """
-        modes = [(module, module.training) for module in model.modules()]
-        model.eval()
+        """Trace the network on ``example`` [1, C, H, W]; a warning says if it fails."""
         try:
             # Tracing warns of every comparison of shapes in Python, and newer
             # versions of torch warn of tracing itself; add_graph prints errors.
@@ -78,21 +67,13 @@ class TensorBoardLog:
                 redirect_stdout(io.StringIO()),
             ):
                 warnings.simplefilter("ignore")
-                self.writer.add_graph(model, example)
+                self.writer.add_graph(copy.deepcopy(model).eval(), example)
         except (RuntimeError, TypeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             warnings.warn(f"no graph in TensorBoard: {reason}", stacklevel=2)
-        finally:
-            for module, mode in modes:
-                module.training = mode
 
     def epoch(self, row: Mapping[str, float], model: nn.Module) -> None:
-        """Write the numbers of an epoch, and histograms of weights and gradients.
-
-        Args:
-            row: of the history. ``train_loss`` becomes the tag ``loss/train``.
-            model: its parameters, and the gradients of the last batch.
-        """
+        """Write a row of the history, and histograms of weights and last gradients."""
         number = int(row["epoch"])
         for name, value in row.items():
             if name != "epoch":
@@ -111,14 +92,9 @@ class TensorBoardLog:
         logits: Tensor,
         classes: Sequence[str],
     ) -> None:
-        """Draw example images, each with the answer, how sure it is, and the truth.
+        """Draw images [B, C, H, W] with the answers, how sure they are, and the truth.
 
-        Args:
-            number: of the epoch.
-            images: float [B, C, H, W], C 1 or 3, each stretched from black to white.
-            labels: int [B].
-            logits: float [B, K].
-            classes: K names.
+        Each is stretched from black to white: normalized ones have no scale of theirs.
         """
         from matplotlib.figure import Figure
 
@@ -141,11 +117,7 @@ class TensorBoardLog:
         self.writer.flush()
 
     def _histogram(self, tag: str, tensor: Tensor, number: int) -> None:
-        """Equal bins from the least to the greatest finite value.
-
-        SummaryWriter's own histogram sorts into 1,500 bins in NumPy, which takes
-        longer than a training step.
-        """
+        """Equal bins: SummaryWriter's own 1,500 take longer than a training step."""
         values = tensor.detach().float().cpu().flatten()
         values = values[torch.isfinite(values)]
         if values.numel() == 0:
