@@ -410,7 +410,7 @@ def test_bf16_and_channels_last_change_rounding_only():
         ({"epochs": 1.5}, "epochs"),
         ({"epochs": True}, "epochs"),
         ({"batch_size": -1}, "batch_size"),
-        ({"optimizer": "lion"}, '"adam", "adamw", "sgd", got \'lion\''),
+        ({"optimizer": "lion"}, "'adam', 'adamw', 'sgd'.*, got 'lion'"),
         ({"optimizer": None}, "optimizer"),
         ({"learning_rate": 0}, "learning_rate must be a number above 0"),
         ({"learning_rate": math.nan}, "learning_rate"),

@@ -73,8 +73,7 @@ class TrainerConfig:
                 object.__setattr__(self, name, str(getattr(self, name)))
         for name in ("epochs", "batch_size", "seed", "workers"):
             value, least = getattr(self, name), int(name in ("epochs", "batch_size"))
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            fits = whole and value >= least
+            fits = type(value) is int and value >= least
             self._check(name, fits, f"a whole number from {least} up")
         for name in ("momentum", "warmup", "label_smoothing"):
             self._check(name, 0 <= self._number(name) < 1, "at least 0 and below 1")
@@ -85,12 +84,9 @@ class TrainerConfig:
             if name != "clip" or self.clip is not None:
                 self._check(name, fits, "a number above 0")
         for name, allowed in CHOICES.items():
-            listed = ", ".join(
-                f'"{c}"' if isinstance(c, str) else str(c) for c in allowed
-            )
             value = getattr(self, name)
             fits = type(value) is type(allowed[0]) and value in allowed
-            self._check(name, fits, f"one of {listed}")
+            self._check(name, fits, f"one of {allowed}")
 
     def _number(self, name: str) -> float:
         """A setting, or NaN, which is in no range, where it is no number."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
-import io
 import time
 from typing import Any
 
@@ -54,11 +52,8 @@ class History(list):
 
     def csv(self) -> str:
         """The rows as CSV with a header; floats are written in full."""
-        file = io.StringIO()
-        table = csv.DictWriter(file, self[0] if self else (), lineterminator="\n")
-        table.writeheader()
-        table.writerows(self)
-        return file.getvalue()
+        rows = [self[0].keys(), *(row.values() for row in self)]
+        return "".join(",".join(map(str, row)) + "\n" for row in rows)
 
 
 class RunningTotals:
