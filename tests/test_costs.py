@@ -12,10 +12,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import TensorDataset
 
+from course_book.experiments.roofline import work
 from course_lib.backprop import gradients
 from course_lib.inference import fast, fold
 from course_lib.inference.programs import as_graph, in_format
-from course_lib.inference.roofline import work
 from course_lib.ledger import ledger
 from course_lib.resnet import BasicBlock, ResNet, resnet18
 from course_lib.trainer import Trainer, TrainerConfig

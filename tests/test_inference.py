@@ -206,6 +206,47 @@ def test_kept_network_answers_any_batch(made):
     assert torch.equal(quick(x), quick(x))
 
 
+def test_answers_are_compared_on_other_images():
+    model, x, others = small(), torch.randn(4, 3, 32, 32), torch.randn(9, 3, 32, 32)
+    quick = fast(model, x, others, rounds=1)
+    assert quick.check.held_out and quick.check.images == 9
+    assert quick.check.changed == 0
+    assert "of 9 images that were not used to set the bound" in str(quick)
+    with torch.no_grad():  # 9 images in batches of 4, the last one filled up
+        found = check(quick(others), model(others))
+    assert found.same == quick.check.same
+    assert found.error == pytest.approx(quick.check.error, rel=0.1, abs=1e-6)
+    alone = fast(model, x, rounds=1)
+    assert not alone.check.held_out and alone.check.images == 4
+    assert "not used" not in str(alone) and "no others" in str(alone)
+    for wrong in (others[:, :2], others[:0], others.double(), others[0]):
+        with pytest.raises(ValueError, match="held_out must be images like"):
+            fast(model, x, wrong, rounds=1)
+
+
+def test_what_is_right_on_the_example_only_is_left_out(monkeypatch):
+    """A program that knows the example by heart, and errs by little on others."""
+    model, x, others = small(), torch.randn(4, 3, 32, 32), torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        exact, theirs = model(x), model(others)
+    order = theirs.argsort(1, descending=True)
+    swapped = theirs.clone()  # two likeliest classes change places
+    swapped[:1] = theirs[:1].scatter(1, order[:1, :2], theirs[:1, order[0, [1, 0]]])
+
+    def by_heart(network, example):
+        return lambda images: exact if torch.equal(images, x) else swapped
+
+    monkeypatch.setattr(choosing, "as_graph", by_heart)
+    monkeypatch.setattr(choosing, "FP32_BOUND", 9.0)
+    quick = fast(model, x, others, precision="fp32", rounds=1)
+    (trial,) = [t for t in quick.trials if t.name.endswith("oneDNN graph")]
+    assert trial.check.changed == 1
+    assert trial.note.startswith("left out: relative error")
+    assert "agreed on 3 of 4 images" in trial.note
+    assert trial.seconds is None
+    assert fast(model, x, precision="fp32", rounds=1).trials[3].note == ""
+
+
 def test_float32_only_is_tight():
     model, x = small(seed=1), torch.randn(2, 3, 32, 32)
     quick = fast(model, x, precision="fp32", rounds=1)
@@ -262,7 +303,12 @@ def test_safe_answers_cannot_change(seed, noise, classes):
     top = exact.topk(2, 1).values
     sure = top[:, 0] - top[:, 1] > 2 * error
     assert (logits.argmax(1) == exact.argmax(1))[sure].all()
-    assert found.safe <= found.same
+    assert found.safe <= found.same and not found.changed
+    held_out = check(logits, exact, margin=noise)
+    lead = top[:, 0] - top[:, 1] > 2 * noise
+    turned = lead & (logits.argmax(1) != exact.argmax(1))
+    assert abs(held_out.safe - lead.sum().item()) <= 1
+    assert abs(held_out.changed - turned.sum().item()) <= 1
     assert abs(found.safe - sure.sum().item()) <= 1  # float64 there, float32 here
     assert found.error == pytest.approx(
         ((logits - exact).norm() / exact.norm()).item(), rel=1e-3, abs=1e-9

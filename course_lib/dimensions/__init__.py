@@ -132,10 +132,7 @@ def transposed_size(
 
     The extra rows are ``output_padding``, below ``stride`` or below ``dilation``:
     they choose among the sizes that a convolution's floor makes equal. The other
-    arguments are those of :func:`output_size`.
-
-    Raises:
-        ValueError: where torch refuses too; names argument, value and rule.
+    arguments, and the errors, are those of :func:`output_size`.
     """
     settings = _checked(
         size=size, kernel=kernel, stride=stride, padding=padding
@@ -187,9 +184,8 @@ def find_settings(
 ) -> list[tuple[int, int, int]]:
     """All (K, S, P) within the bounds that turn ``size`` into ``target`` rows.
 
-    By default K runs from 1 to 7, S from 1 to 4, P from 0 to 3, and the result
-    rises in K, then in S, then in P; it is empty if nothing fits. Dilation is 1,
-    and pooling rounds down.
+    The result rises in K, then in S, then in P; it is empty if nothing fits.
+    Dilation is 1, and pooling rounds down.
     """
     size, target = _checked(size=size, target=target)
     smallest = min(_pair(size))
@@ -215,11 +211,9 @@ def unread(
 ) -> Unread:
     """Rows that no window reads: left over by the floor, or jumped over.
 
-    The last window ends at padded row (out − 1)S + D(K − 1). What lies beyond it
-    is left over: first the padding at that edge, and only then real rows. A
-    stride longer than the window, or a dilation, also skips rows in between.
-
-    Args and errors as for :func:`output_size`.
+    The last window ends at padded row (out − 1)S + D(K − 1). What is beyond it is
+    left over: first the padding at that edge, and only then real rows. Arguments and
+    errors as for :func:`output_size`.
     """
     settings = _checked(
         size=size, kernel=kernel, stride=stride, padding=padding, dilation=dilation
@@ -240,11 +234,8 @@ def receptive_field(layers: Iterable[Layer | Sequence]) -> list[Field]:
     """The receptive field after each of a chain of layers.
 
     A layer widens the field by D(K − 1) jumps, moves its start back by P jumps,
-    and makes the jump S times as long.
-
-    Args:
-        layers: from the input on, as :class:`Layer` or as plain tuples
-            ``("conv", kernel, stride, padding, dilation)``.
+    and makes the jump S times as long. Layers, from the input on, are :class:`Layer`
+    or plain tuples ``("conv", kernel, stride, padding, dilation)``.
 
     Raises:
         ValueError: if a setting is out of its range.

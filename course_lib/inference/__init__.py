@@ -1,12 +1,13 @@
 """Fast answers of a trained network: folded, in 16 bits, as one program.
 
-    quick = fast(model, pictures)  # measures what helps on this machine
-    print(quick)                   # what it tried, what it kept, how far off
+    quick = fast(model, pictures, others)  # measures what helps on this machine
+    print(quick)  # what it tried, what it kept, on how many others the answers agree
     logits = quick(pictures)
 
 Read it in this order: :mod:`.folding` (batch normalization goes into the convolution
-before it), :mod:`.programs` (the ways to run a network), :mod:`.choosing` (``fast``:
-prove, measure, keep), and :mod:`.int8` (eight bits, at a measured loss).
+before it), :mod:`.programs` (the ways to run a network), :mod:`.comparing` (how far
+off each is, and how fast), :mod:`.choosing` (``fast``: try, check, measure, keep), and
+:mod:`.int8` (eight bits, at a measured loss).
 """
 
 from course_lib.inference.choosing import BF16_BOUND, FP32_BOUND, Fast, fast

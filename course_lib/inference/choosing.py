@@ -1,48 +1,24 @@
-"""``fast``: try the ways to run a network, prove each one, keep the fastest."""
+"""``fast``: try several ways to run a network, check each one, keep the fastest."""
 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from course_lib.inference.comparing import Check, benchmark, check, in_batches
 from course_lib.inference.folding import fold
 from course_lib.inference.programs import Program, as_graph, compiled, in_format
 from course_lib.trainer.config import native_bf16
 
-__all__ = [
-    "BF16_BOUND",
-    "FP32_BOUND",
-    "Check",
-    "Fast",
-    "Trial",
-    "check",
-    "fast",
-    "race",
-]
+__all__ = ["BF16_BOUND", "FP32_BOUND", "Check", "Fast", "Trial", "check", "fast"]
 
 FP32_BOUND = 1e-5  # relative error of the logits: other order of the same sums
 BF16_BOUND = 1e-2  # numbers of 8 significant bits, of which each map loses some
 _GAIN = 1.03  # a later way must be so much faster than a simpler one to be kept
-
-
-class Check(NamedTuple):
-    """How far a program's answers are from the model's on the example."""
-
-    error: float  # ‖logits − exact‖ / ‖exact‖
-    images: int
-    same: int  # images with the same most likely class
-    safe: int  # images whose answer could not change, see ``check``
-
-    def __str__(self) -> str:
-        return (
-            f"relative error {self.error:.1e}, the same answer for {self.same} of "
-            f"{self.images} images"
-        )
 
 
 class Trial(NamedTuple):
@@ -109,80 +85,66 @@ class Fast(nn.Module):
             times = f"{1e3 * trial.seconds:8.1f}{plain / trial.seconds:7.2f}×"
             error = "–" if trial.check is None else f"{trial.check.error:.1e}"
             lines.append(f"{mark} {trial.name:30}{times}  {error}")
-        return "\n".join([*lines, f"* kept: {self.check}"])
+        note = "" if self.check.held_out else "; those are the example's, no others"
+        return "\n".join([*lines, f"* kept: {self.check}{note}"])
 
     __repr__ = __str__
-
-
-def check(logits: Tensor, exact: Tensor) -> Check:
-    """Compare logits [B, classes] with those of the model itself.
-
-    No answer can change where the lead of the most likely class over the next one
-    is more than twice the largest error of a logit: ``safe`` counts those images.
-    """
-    difference = logits.double() - exact.double()
-    error = (difference.norm() / exact.double().norm().clamp_min(1e-300)).item()
-    same = (logits.argmax(1) == exact.argmax(1)).sum().item()
-    if exact.shape[1] < 2:
-        return Check(error, len(exact), same, len(exact))
-    first, second = exact.double().topk(2, dim=1).values.unbind(1)
-    safe = (first - second > 2 * difference.abs().amax(1)).sum().item()
-    return Check(error, len(exact), same, safe)
 
 
 def fast(
     model: nn.Module,
     example: Tensor,
+    held_out: Tensor | None = None,
     *,
     precision: str = "auto",
     compile: bool | None = None,
     rounds: int = 10,
 ) -> Fast:
-    """The fastest way to get this network's answers on this machine, proved.
+    """The fastest way to get this network's answers on this machine, measured.
 
-    Each way first has to give the model's logits on the example: to a relative error
-    of ``FP32_BOUND`` in float32, and of ``BF16_BOUND`` in bfloat16, with the same
-    answer for each image whose lead is larger than the error allows for. A way that
-    does not is left out, and so is one that does not run here; ``trials`` says why.
-    The others run in turn, and the fastest is kept; a simpler one if it is as fast.
+    The logits of each candidate must be the model's, to a relative error of
+    ``FP32_BOUND`` in float32 and of ``BF16_BOUND`` in bfloat16. The largest error of
+    a logit on ``example`` says how large the lead of an answer must be for the error
+    not to turn it; on ``held_out`` no answer with such a lead may change. Candidates
+    that fail or do not run here are left out, and ``trials`` says why. The others run
+    in turn, and the fastest is kept; a simpler one if it is as fast.
 
     Args:
         model: in eval mode, its parameters on the example's device. Left as it is.
         example: float images [B, C, H, W] of the shape that will be asked for, best
-            real ones: the proof is a proof for them.
+            real ones.
+        held_out: other images [N, C, H, W], on which the answers are compared:
+            ``check`` then says on how many of these N they agree. Without them it
+            tells of the example only, which is no evidence for other images.
         precision: "auto" tries bfloat16 where the hardware multiplies it natively;
             "fp32" stays with float32.
         compile: whether to try ``torch.compile``, which takes half a minute. None:
             on CUDA only, since oneDNN's graph needs no compiler and is as fast.
-        rounds: runs of each way; after the third those fall out that are far behind.
+        rounds: runs of each candidate; after the third those drop out that are far
+            slower.
 
     Raises:
         TypeError: if the model does not give one tensor of logits.
         ValueError: names the argument and what to do.
     """
-    _check_arguments(model, example, precision, rounds)
-    with torch.inference_mode():
-        exact = model(example)
-    if not isinstance(exact, Tensor) or exact.ndim != 2:
-        raise TypeError(
-            "model must return logits as one tensor [B, classes], got "
-            f"{type(exact).__name__} {list(getattr(exact, 'shape', []))}"
-        )
-    if not exact.isfinite().all():
-        raise ValueError("model's logits of the example hold NaN or infinity")
+    _check_arguments(model, example, held_out, precision, rounds)
     if compile is None:
         compile = example.device.type == "cuda"
-    runs: dict[str, Program] = {"the model as it is": model}
-    trials = [Trial("the model as it is", None, None)]
+    name = "the model as it is"
+    runs: dict[str, Program] = {name: model}
+    trials = [Trial(name, None, None)]
     half = precision == "auto" and native_bf16(example.device)
-    for name, build, bound in _ways(model, example, half, compile):
-        with torch.inference_mode():
-            program, trial = _prove(name, build, bound, example, exact)
-        trials.append(trial)
-        if program is not None:
-            runs[name] = program
     with torch.inference_mode():
-        seconds = race(runs, example, rounds)
+        exact = [model(example)]
+        _check_logits(exact[0])
+        if held_out is not None:
+            exact.append(in_batches(model, held_out, len(example)))
+        for name, build, bound in _candidates(model, example, half, compile):
+            program, trial = _try(name, build, bound, (example, held_out), exact)
+            trials.append(trial)
+            if program is not None:
+                runs[name] = program
+        seconds = benchmark(runs, example, rounds)
     trials = [trial._replace(seconds=seconds.get(trial.name)) for trial in trials]
     kept = trials[0]
     for trial in trials[1:]:
@@ -191,11 +153,11 @@ def fast(
     general = runs[_general(kept.name, runs)]
     quick = Fast(runs[kept.name], general, example, kept.name)
     quick.trials = tuple(trials)
-    quick.check = kept.check or check(exact, exact)
+    quick.check = kept.check or check(exact[-1], exact[-1], 0.0 if exact[1:] else None)
     return quick
 
 
-def _ways(
+def _candidates(
     model: nn.Module, example: Tensor, half: bool, compile: bool
 ) -> Iterator[tuple[str, Callable[[], Program], float]]:
     """Name, how to build it, and its bound; from simple to intricate."""
@@ -230,48 +192,48 @@ def _general(name: str, runs: dict[str, Program]) -> str:
     return eager if name.endswith(("graph", "compiled")) and eager in runs else name
 
 
-def _prove(
+def _try(
     name: str,
     build: Callable[[], Program],
     bound: float,
-    example: Tensor,
-    exact: Tensor,
+    images: tuple[Tensor, Tensor | None],
+    exact: list[Tensor],
 ) -> tuple[Program | None, Trial]:
+    example, held_out = images
     try:
         program = build()
-        found = check(program(example), exact)
+        logits = program(example)
+        checks = [check(logits, exact[0])]
+        if held_out is not None:
+            margin = (logits.double() - exact[0].double()).abs().max().item()
+            others = in_batches(program, held_out, len(example))
+            checks.append(check(others, exact[1], margin))
     except Exception as error:  # of torch's compilers: no two raise the same
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return None, Trial(name, None, None, f"does not run here: {lines[0]}")
-    if not found.error <= bound or found.same < found.safe:  # NaN fails too
-        note = f"left out: {found}, and {bound:.0e} is allowed"
-        return None, Trial(name, None, found, note)
-    return program, Trial(name, None, found)
+    for found in checks:
+        if not found.error <= bound or found.changed:  # NaN fails too
+            note = f"left out: {found}, and {bound:.0e} is allowed"
+            return None, Trial(name, None, found, note)
+    return program, Trial(name, None, checks[-1])
 
 
-def race(runs: dict[str, Program], example: Tensor, rounds: int) -> dict[str, float]:
-    """Seconds of the least disturbed run of each, taken in turn.
-
-    The least, because other work on the machine only ever adds time.
-    """
-    best = dict.fromkeys(runs, float("inf"))
-    first = next(iter(runs))  # the one that all are compared with stays
-    for number in range(-1, rounds):  # round -1 warms up
-        limit = 1.5 * min(best.values()) if number >= 3 else float("inf")
-        for name, run in runs.items():
-            if best[name] > limit and name != first:
-                continue
-            start = time.perf_counter()
-            run(example)
-            if example.device.type == "cuda":
-                torch.cuda.synchronize(example.device)
-            if number >= 0:
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best
+def _check_logits(logits: object) -> None:
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        raise TypeError(
+            "model must return logits as one tensor [B, classes], got "
+            f"{type(logits).__name__} {list(getattr(logits, 'shape', []))}"
+        )
+    if not logits.isfinite().all():
+        raise ValueError("model's logits of the example hold NaN or infinity")
 
 
 def _check_arguments(
-    model: nn.Module, example: Tensor, precision: str, rounds: int
+    model: nn.Module,
+    example: Tensor,
+    held_out: Tensor | None,
+    precision: str,
+    rounds: int,
 ) -> None:
     if any(module.training for module in model.modules()):
         raise ValueError("model is in train mode; call model.eval() first")
@@ -290,6 +252,16 @@ def _check_arguments(
         raise ValueError(
             f"example is on {example.device} and model on {parameter.device}; "
             "move one to the other"
+        )
+    if held_out is not None and (
+        held_out.shape[1:] != example.shape[1:]
+        or (held_out.dtype, held_out.device) != (example.dtype, example.device)
+        or not len(held_out)
+    ):
+        raise ValueError(
+            f"held_out must be images like the example's {list(example.shape)} "
+            f"{example.dtype} on {example.device}, got {list(held_out.shape)} "
+            f"{held_out.dtype} on {held_out.device}"
         )
     if precision not in ("auto", "fp32"):
         raise ValueError(f'precision must be "auto" or "fp32", got {precision!r}')

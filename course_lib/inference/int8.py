@@ -8,7 +8,8 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from course_lib.inference.choosing import Fast, Trial, check, race
+from course_lib.inference.choosing import Fast, Trial
+from course_lib.inference.comparing import benchmark, check
 
 __all__ = ["quantize"]
 
@@ -55,7 +56,7 @@ def quantize(model: nn.Module, calibration: Tensor, *, rounds: int = 5) -> Fast:
             found = check(program(calibration), model(calibration))
             name = f"int8 ({engine})"
             runs = {"the model as it is": model, name: program}
-            seconds = race(runs, calibration, rounds)
+            seconds = benchmark(runs, calibration, rounds)
     finally:
         torch.backends.quantized.engine = before
     quick = Fast(program, program, calibration, name)

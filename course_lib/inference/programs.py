@@ -1,7 +1,7 @@
 """The ways to run one network: each a callable, from float32 images to logits.
 
-All include the way into their own number format and memory format and back, so
-that their times compare and none asks anything of its caller.
+All include the conversion to their own number and memory format and back, so that
+their times compare and the caller need not know of it.
 """
 
 from __future__ import annotations
