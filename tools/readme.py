@@ -75,12 +75,8 @@ def scores() -> list[str]:
 
 def number(goal: Goal, row: Reached) -> str:
     """A ratio with its unit, and the quartiles."""
-    digits = 3 if goal.measure.startswith("share") else 2
-    text = f"{row.value:.{digits}f} {goal.measure.removeprefix('share ')}"
-    if row.interval:
-        low, high = row.interval
-        text += f" ({low:.{digits}f} to {high:.{digits}f})"
-    return text
+    first, _, rest = goal.told(row).partition(" ")
+    return f"{first} {goal.measure.removeprefix('share ')} {rest}".rstrip()
 
 
 def status(goal: Goal) -> str:

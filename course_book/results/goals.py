@@ -84,6 +84,28 @@ class Goal(NamedTuple):
         """The number that was asked for."""
         return float(self.asked.split()[1])
 
+    def number(self, value: float) -> str:
+        """A value as this goal is told: whole seconds, percent, or a ratio."""
+        if self.measure == "seconds":
+            return f"{value:.0f}"
+        if self.measure in ("accuracy", "macro F1"):
+            return f"{100 * value:.2f}"
+        return f"{value:.{2 if self.measure == 'times as fast' else 3}f}"
+
+    def told(self, row: Reached) -> str:
+        """A measured number with its interval."""
+        text = self.number(row.value)
+        if row.interval:
+            text += " ({} to {})".format(*map(self.number, row.interval))
+        return text
+
+    @property
+    def request(self) -> str:
+        """What was asked, in words and one sign."""
+        sign = {"<=": "≤", ">=": "≥"}[self.asked.split()[0]]
+        unit = " in %" if self.measure in ("accuracy", "macro F1") else ""
+        return f"{self.measure}{unit} {sign} {self.number(self.limit)}"
+
     def judged(self, rows: tuple[Reached, ...]) -> str:
         """Reached, missed or on the edge, by the last of ``rows``.
 
