@@ -173,6 +173,13 @@ def test_copies_stay_together(data):
             )
 
 
+def test_many_copies_do_not_fill_a_small_part():
+    names = [("a", f"a{i}.jpg") for i in range(16)] + [("b", "b.jpg")] * 4
+    copies = [min(i, 3) for i in range(16)] + [20, 21, 22, 23]
+    home, _ = split(names, copies=copies)
+    assert [len(part) for part in home] == [13 + 2, 2 + 1, 1 + 1]
+
+
 def test_too_few_photos_with_all_classes_are_split_with_a_warning():
     names = [(cls, f"{n}-{i}.jpg") for cls, n in (("a", 1), ("b", 2)) for i in range(5)]
     parts, note = split(names)

@@ -121,10 +121,15 @@ def _by_class(
             units.setdefault(copies[index], []).append(index)
         waiting = list(units.values())
         for left, part in zip(range(len(parts), 0, -1), parts):
-            missing = max(1, round(0.15 * len(mine)))
-            while missing > 0 and len(waiting) > left:
-                unit = waiting.pop(0)
-                home[SPLITS.index(part)] += unit
-                missing -= len(unit)
+            share = max(1, round(0.15 * len(mine)))
+            taken: list[int] = []
+            for unit in [u for u in waiting if len(u) <= share] or [
+                min(waiting, key=len)
+            ]:
+                fits = len(taken) + len(unit) <= share or not taken
+                if fits and len(waiting) > left:
+                    waiting.remove(unit)
+                    taken += unit
+            home[SPLITS.index(part)] += taken
         home[0] += [index for unit in waiting for index in unit]
     return [sorted(part) for part in home]
