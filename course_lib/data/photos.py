@@ -65,10 +65,7 @@ class Skipped(NamedTuple):
 
 
 def open_photo(
-    photo: PhotoLike,
-    *,
-    at_least: int | None = None,
-    max_pixels: int = MAX_PIXELS,
+    photo: PhotoLike, *, at_least: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> Image.Image:
     """Open a photo as an upright RGB picture.
 
@@ -108,10 +105,7 @@ def open_photo(
 
 
 def read_photo(
-    photo: PhotoLike,
-    *,
-    at_least: int | None = None,
-    max_pixels: int = MAX_PIXELS,
+    photo: PhotoLike, *, at_least: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> Photo:
     """:func:`open_photo` with the size in the file and notes instead of warnings."""
     if at_least is not None and at_least < 1:
@@ -127,10 +121,8 @@ def read_photo(
         if not file.seekable():  # a pipe or a download
             file = io.BytesIO(file.read())
     else:
-        raise TypeError(
-            f"photo must be a path, bytes, an open file or a PIL picture, got "
-            f"{type(photo).__name__}"
-        )
+        kind = type(photo).__name__
+        raise TypeError(f"photo must be a path, bytes, file or picture, got {kind}")
     try:
         return _decode(file, name, at_least, max_pixels)
     except PhotoError:
@@ -142,9 +134,7 @@ def read_photo(
         ) from None
     except MemoryError as error:
         raise PhotoError(f"{name}: too large for this machine's memory") from error
-    except Exception as error:
-        # Decoders meet broken files with OSError, SyntaxError, struct.error,
-        # EOFError, ZeroDivisionError and more; to the caller all are one thing.
+    except Exception as error:  # decoders raise nearly every kind for a broken file
         raise PhotoError(f"{name}: broken picture ({error})") from error
     finally:
         if file is not photo:
@@ -167,10 +157,9 @@ def _open_file(path: Path) -> BinaryIO:
 
 @contextmanager
 def _unlimited() -> Iterator[None]:
-    """Switch off Pillow's size limit, which is global, and its warnings.
+    """Without Pillow's limit of pixels, for which there is ``max_pixels``.
 
-    ``max_pixels`` takes its place. The lock makes threads take turns, and only the
-    header is read meanwhile: pixels are decoded in parallel.
+    It is global, as warnings are, so threads take turns, for the header only.
     """
     with _HEADER, warnings.catch_warnings():
         # Pillow warns of odd EXIF blocks, which do not keep a picture from being used.
@@ -217,9 +206,8 @@ def _decode(file: BinaryIO, name: str, at_least: int | None, max_pixels: int) ->
             width, height = height, width
         if deep and max(high for _, high in image.getextrema()[:3]) < 64:
             raise PhotoError(
-                f"{name}: 16-bit color without a value above 16,383: 14 bits or less, "
-                "of which Pillow reads only the upper 8 of 16; save it with 8 bits per "
-                "channel, or stretched to 16"
+                f"{name}: 16-bit color without a value above 16,383, of which Pillow "
+                "reads the upper 8 bits; save it stretched, with 8 bits per channel"
             )
         found = _to_rgb(image, name, inverted=tags.get(262) == 0)
         return found._replace(size=(width, height))
