@@ -34,7 +34,7 @@ class Spaces(SphinxPostTransform):
                 words = pattern.sub(replacement, words)
             words = words[len(before) :]
             if words != text.astext():
-                text.parent.replace(text, nodes.Text(words))
+                put(text, nodes.Text(words))
         for formula in list(self.document.findall(nodes.math)):
             hold(formula)
 
@@ -42,6 +42,13 @@ class Spaces(SphinxPostTransform):
 def above(node):
     while (node := node.parent) is not None:
         yield node
+
+
+def put(old, new):
+    """Replace this very node: ``replace`` takes the first text that reads the same."""
+    siblings = old.parent
+    place = next(i for i, child in enumerate(siblings) if child is old)
+    siblings[place] = new
 
 
 def hold(formula):
@@ -55,13 +62,13 @@ def hold(formula):
     if not (opening or closing):
         return
     box = nodes.inline(classes=["together"])
-    parent.replace(formula, box)
+    put(formula, box)
     if opening:
-        parent.replace(before, nodes.Text(before.astext()[: opening.start()]))
+        put(before, nodes.Text(before.astext()[: opening.start()]))
         box += nodes.Text(opening[0])
     box += formula
     if closing:
-        parent.replace(after, nodes.Text(after.astext()[closing.end() :]))
+        put(after, nodes.Text(after.astext()[closing.end() :]))
         box += nodes.Text(closing[0])
 
 

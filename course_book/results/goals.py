@@ -104,7 +104,7 @@ class Goal(NamedTuple):
         """What was asked, in words and one sign."""
         sign = {"<=": "≤", ">=": "≥"}[self.asked.split()[0]]
         unit = " in %" if self.measure in ("accuracy", "macro F1") else ""
-        return f"{self.measure}{unit} {sign} {self.number(self.limit)}"
+        return f"{self.measure}{unit} {sign}\N{NO-BREAK SPACE}{self.number(self.limit)}"
 
     def judged(self, rows: tuple[Reached, ...]) -> str:
         """Reached, missed or on the edge, by the last of ``rows``.
