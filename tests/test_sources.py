@@ -330,6 +330,8 @@ def test_byte_images_of_a_file(tmp_path):
         np.testing.assert_array_equal(data.images, array[[7, 2, 2]])
         assert data[1][0].equal(x[0]) and len(data) == 3
     assert isinstance(ByteImages(tmp_path / "x.npy", range(9)).images, np.memmap)
+    reversed_ = ByteImages(array, range(9), range(8, -1, -1))  # all, in another order
+    np.testing.assert_array_equal(reversed_.images, array[::-1])
     (tmp_path / "x.npy").write_bytes(b"")
     with pytest.raises(OSError, match=r"x\.npy are gone or damaged"):
         pickle.loads(pickle.dumps(mapped))

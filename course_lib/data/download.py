@@ -1,7 +1,7 @@
-"""Fetch one published file and unpack it: the whole of it, or nothing.
+"""Fetch one published file and unpack it: torchvision's and zipfile's work.
 
-The work is torchvision's and zipfile's. What is added here: nothing half done is ever
-under the final name, and a failure says how to get the file by hand.
+What is added here: nothing half done is ever under the final name, and a failure says
+how to get the file by hand.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
-import shutil
 import socket
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -54,10 +52,6 @@ def fetch(remote: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
             if check_md5(path, remote.md5):
                 return path
             raise RuntimeError(f"checksum mismatch: {path} is another file, delete it")
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-        if free < remote.size:
-            raise RuntimeError(f"{folder} has only {free:,} bytes free")
         part.unlink(missing_ok=True)  # of a process that was killed
         socket.setdefaulttimeout(TIMEOUT)  # torchvision would wait for ever
         with contextlib.redirect_stderr(sys.stderr if progress else io.StringIO()):
@@ -81,22 +75,16 @@ def fetch(remote: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
 
 
 def extract_zip(archive: Path, target: Path) -> None:
-    """Unpack a zip, of which the checksum was verified, into a new folder.
+    """Unpack a zip, of which the checksum was verified, into a folder.
+
+    Entries cannot leave it: zipfile drops drives, roots and ".." from their names, and
+    makes files of links.
 
     Raises:
-        DownloadError: names the archive and the reason; ``target`` is not there then.
+        DownloadError: names the archive and the reason.
     """
-    if target.exists():
-        raise DownloadError(f"{target} exists; remove it, or unpack elsewhere")
-    # Entries cannot leave it: zipfile drops drives, roots and ".." from their names,
-    # and makes files of links.
-    scratch = tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-")
     try:
         with zipfile.ZipFile(archive) as zipped:
-            zipped.extractall(scratch)
-        Path(scratch).chmod(0o755)  # mkdtemp's folders are closed to other users
-        Path(scratch).replace(target)
+            zipped.extractall(target)
     except Exception as error:  # each way to pack has errors of its own
         raise DownloadError(f"{archive} was not unpacked: {error}") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

@@ -57,8 +57,8 @@ class ByteImages(Dataset):
 
     @property
     def images(self) -> np.ndarray:
-        """The chosen pictures, copied into memory if they are not all of them."""
-        whole = len(self) == len(self._array)
+        """The chosen pictures, copied into memory unless they are all, in order."""
+        whole = np.array_equal(self.chosen, np.arange(len(self._array)))
         return self._array if whole else self._array[self.chosen]
 
     def __len__(self) -> int:

@@ -1,13 +1,9 @@
 """SDNET2018: 56,092 real patches of 230 photos of concrete, cracked or not.
 
-Dorafshan, Thomas, Maguire: SDNET2018: An annotated image dataset for non-contact
-concrete crack detection using deep convolutional neural networks, Data in Brief
-21 (2018), https://doi.org/10.1016/j.dib.2018.11.015. The data are CC BY 4.0,
-https://doi.org/10.15142/T3TD19. Each patch has 256 × 256 px.
-
-Of the 230 photos 225 have patches of both labels, so whole photos are split. The split
-of each is a column of ``sdnet2018_photos.csv``, taken from the names of all files: it
-does not depend on which of them are on the disk.
+Dorafshan, Thomas, Maguire: SDNET2018, Data in Brief 21 (2018),
+https://doi.org/10.1016/j.dib.2018.11.015; data CC BY 4.0,
+https://doi.org/10.15142/T3TD19. Each patch has 256 × 256 px. Of the 230 photos 225 have
+patches of both labels, so whole photos are split: ``sdnet2018_photos.csv`` says how.
 """
 
 from __future__ import annotations
@@ -17,7 +13,6 @@ import re
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -56,7 +51,6 @@ _LAYOUTS = (  # the published archive's, the Kaggle mirror's; folders by label
         for state in ("Non-cracked", "Cracked")
     ),
 )
-_DEPTH = 3  # an archive may bring folders of its own around the tree
 _NAME = re.compile(r"((\d+)-\d+(?:_\d+)?)\.jpe?g", re.IGNORECASE)
 
 # Byte for byte the same picture, once as cracked and once as not. Nobody knows which
@@ -106,8 +100,8 @@ def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
         FileNotFoundError: if no tree is there; says how to get it.
         ValueError: if there are trees of both layouts.
     """
-    tree = _find_tree(Path(root))
-    if tree is None:
+    folders = _class_folders(Path(root))
+    if not folders:
         raise FileNotFoundError(
             f"no SDNET2018 tree (D/CD, D/UD, P/CP, ... or Decks/Cracked, ...) below "
             f"{root}. Add --download to fetch {SDNET2018_FILE.name} (528 MB) and "
@@ -115,14 +109,15 @@ def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
             f"{SDNET2018_FILE.page}. {SDNET2018_FILE.other_way} Without it, the data "
             'set "synthetic" has the same six classes.'
         )
-    files = PhotoFiles(tree, [], [], CRACK_CLASSES, [])
+    files = PhotoFiles(
+        next(iter(folders.values())).parents[1], [], [], CRACK_CLASSES, []
+    )
     found: Counter[tuple[str, int]] = Counter()
     splits = []
-    for label, folder in _class_folders(tree):
-        surface = SURFACES[label // 2]
+    for label, folder in folders.items():
         for path, reason in find_photos(folder):
             match = _NAME.fullmatch(path.name)
-            photo = f"{surface}/{match[2]}" if match else None
+            photo = f"{SURFACES[label // 2]}/{match[2]}" if match else None
             if photo not in source_photos():
                 reason = "no file name of SDNET2018"
             if reason is not None:
@@ -132,8 +127,7 @@ def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
                 files.labels.append(label)
                 splits.append(source_photos()[photo].split)
                 found[photo, label] += 1
-    if gaps := _describe_gaps(found, tree):
-        warnings.warn(gaps, stacklevel=2)
+    _warn_of_gaps(files.root, found)
     return files, splits
 
 
@@ -143,57 +137,50 @@ def download_sdnet2018(root: Path, *, progress: bool = True) -> None:
     Raises:
         DownloadError: which file, from where, its MD5, where to put it.
     """
-    root = Path(root)
-    if _find_tree(root):
+    if _class_folders(Path(root)):
         return
-    archive = fetch(SDNET2018_FILE, root, progress=progress)
+    archive = fetch(SDNET2018_FILE, Path(root), progress=progress)
     with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as scratch:
-        extract_zip(archive, Path(scratch, "outer"))
-        inner = next(Path(scratch).rglob("SDNET2018.zip"), None)
+        outer, tree = Path(scratch, "outer"), Path(scratch, "tree")
+        extract_zip(archive, outer)
+        inner = next(outer.rglob("SDNET2018.zip"), None)
         if inner is None:
             raise DownloadError(f"{archive} holds no SDNET2018.zip")
-        extract_zip(inner, root / "SDNET2018")
+        extract_zip(inner, tree)
+        tree.replace(Path(root, "SDNET2018"))
 
 
-def _find_tree(root: Path) -> Path | None:
-    """The first folder, breadth first, that holds the class folders."""
-    for depth in range(_DEPTH + 1):
-        for folder in sorted(root.glob("/".join("*" * depth))) if depth else [root]:
-            inner = folder.relative_to(root).parts
-            if not any(map(is_clutter, inner)) and any(_class_folders(folder)):
-                return folder
-    return None
+def _class_folders(root: Path) -> dict[int, Path]:
+    """The class folders, by label, of the first tree, breadth first, that has some."""
+    for depth in range(4):  # an archive may bring folders of its own around the tree
+        for tree in sorted(root.glob("*/" * depth)) if depth else [root]:
+            if any(map(is_clutter, tree.relative_to(root).parts)):
+                continue
+            named = (((i, tree / name) for i, name in enumerate(x)) for x in _LAYOUTS)
+            official, mirror = ({i: f for i, f in x if f.is_dir()} for x in named)
+            if official and mirror:
+                raise ValueError(
+                    f"{tree} holds both the official tree and the Kaggle mirror's; "
+                    "give a root with one of them"
+                )
+            if official or mirror:
+                return official or mirror
+    return {}
 
 
-def _class_folders(tree: Path) -> Iterator[tuple[int, Path]]:
-    """The class folders that are there, with their labels."""
-    found = [[tree / name for name in names] for names in _LAYOUTS]
-    present = [[folder.is_dir() for folder in folders] for folders in found]
-    if all(map(any, present)):
-        raise ValueError(
-            f"{tree} holds both the official tree and the Kaggle mirror's; give a "
-            "root with one of them"
-        )
-    for folders in found:
-        yield from ((i, f) for i, f in enumerate(folders) if f.is_dir())
-
-
-def _describe_gaps(found: Counter[tuple[str, int]], tree: Path) -> str:
-    """Compare a tree with the published set; "" if it is all there."""
+def _warn_of_gaps(root: Path, found: Counter[tuple[str, int]]) -> None:
+    """Compare the patches of each photo and label with the published set."""
     published = Counter(
         {(p, c): n for p, row in source_photos().items() for c, n in enumerate(row[0])}
     )
     published.subtract((photo, label) for label, photo, _ in CONTRADICTIONS)
     if found == published:
-        return ""
+        return
     photos = {photo for photo, _ in found}
     text = (
-        f"{tree} holds {found.total():,} of SDNET2018's {published.total():,} patches, "
+        f"{root} holds {found.total():,} of SDNET2018's {published.total():,} patches, "
         f"of {len(photos)} of its {len(source_photos())} photos."
     )
-    present = {label for _, label in found}
-    if absent := [n for i, n in enumerate(CRACK_CLASSES) if i not in present]:
-        text += f" No patch of the classes: {', '.join(absent)}."
     missing = published - found
     if one_sided := sorted(p for p, c in missing if p in photos and not found[p, c]):
         text += (
@@ -201,4 +188,4 @@ def _describe_gaps(found: Counter[tuple[str, int]], tree: Path) -> str:
             f"({', '.join(one_sided[:6])} ...): a network can learn the photo there "
             "instead of the crack."
         )
-    return text
+    warnings.warn(text, stacklevel=3)
