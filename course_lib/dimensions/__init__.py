@@ -156,11 +156,7 @@ def transposed_size(
 
 
 def same_padding(kernel: Size, dilation: Size = 1) -> Size:
-    """Padding that keeps every size at stride 1: D(K − 1)/2.
-
-    Raises:
-        ValueError: if D(K − 1) is odd; then equal padding on both sides cannot.
-    """
+    """Padding that keeps every size at stride 1: D(K − 1)/2; D(K − 1) must be even."""
 
     def along(k: int, d: int) -> int:
         if d * (k - 1) % 2:

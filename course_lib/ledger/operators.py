@@ -79,18 +79,9 @@ class Operators(TorchDispatchMode):
         return out
 
 
-def check_convolution(
-    x: Tensor,
-    weight: Tensor,
-    _: Any,
-    stride: list,
-    padding: list,
-    dilation: list,
-    transposed: bool,
-    extra: list,
-    groups: int,
-) -> None:
+def check_convolution(x: Tensor, weight: Tensor, *settings: Any) -> None:
     """Refuse what torch refuses: on the meta device it does not, or not in words."""
+    _, stride, padding, dilation, transposed, extra, groups = settings
     channels = len(weight) if transposed else weight.shape[1] * groups
     if x.shape[1] != channels:
         axes = ", ".join("DHW"[5 - x.ndim :])
