@@ -340,6 +340,14 @@ def test_kept_bytes_of_every_type(name, dtype):
     assert ledger(model, x.shape).kept_bytes == saved_bytes(model, x)
 
 
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(4), nn.GroupNorm(2, 4)])
+def test_statistics_have_the_type_of_the_parameters(norm):
+    """Half precision with normalization in float32, as mixed models have it."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3).bfloat16(), norm)
+    x = torch.rand(2, 3, 8, 9).bfloat16()
+    assert ledger(model, x.shape).kept_bytes == saved_bytes(model, x)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_cannot_be_watched_is_said():
     linear = nn.Linear(3, 4)
