@@ -94,13 +94,16 @@ def test_a_new_number_is_seen(monkeypatch):
         for row in rows:
             if name == "bench" and row["against"] == "plain loop, torchvision 0.27.1":
                 row["value"] += 0.01
+            if name == "bench" and row["subject"] == "trainer's overhead":
+                row["value"] += 0.01
             if name == "headline" and row["run"] == "faint":
                 row["macro_f1"] = 0.8
         return rows
 
     monkeypatch.setattr(module, "load", load)
     found = unrecorded()
-    assert set(found) == {"step-64", "step-224", "synthetic"}
+    assert set(found) == {"step-64", "step-224", "overhead", "synthetic"}
+    assert found["overhead"]["task"] == "64 steps"  # as the last one
     assert found["synthetic"]["n"] == 1500 and found["synthetic"]["task"] == "as set"
 
 
