@@ -187,7 +187,7 @@ def test_safetensors(tmp_path):
     library.save_file({f"module.{k}": v for k, v in STATE.items()}, path)
     same(read_weights(path))
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(CheckpointError, match="no whole safetensors file"):
+    with pytest.raises(CheckpointError, match="cannot be read"):
         read_weights(path)
 
 
@@ -283,11 +283,11 @@ def test_programs_folders_and_pipes_are_refused(tmp_path):
     script.save(tmp_path / "script.pt")
     with pytest.raises(CheckpointError, match="TorchScript"):
         read_weights(tmp_path / "script.pt")
-    with pytest.raises(CheckpointError, match="no file"):
+    with pytest.raises(CheckpointError, match="no regular file"):
         read_weights(tmp_path)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(CheckpointError, match="no file"):
+        with pytest.raises(CheckpointError, match="no regular file"):
             read_weights(tmp_path / "pipe")
     with pytest.raises(CheckpointError, match=r'no such file; weights are "imagenet"'):
         load_pretrained("imagnet", small(), "ab")
@@ -296,8 +296,8 @@ def test_programs_folders_and_pipes_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "key, value, words",
     [
-        ("conv1.weight", torch.nan, "conv1.weight is not finite"),
-        ("bn1.running_mean", torch.inf, "bn1.running_mean is not finite"),
+        ("conv1.weight", torch.nan, "broken: conv1.weight holds NaN"),
+        ("bn1.running_mean", torch.inf, "bn1.running_mean holds .*infinity"),
         ("layer1.0.bn1.running_var", -1.0, "layer1.0.bn1.running_var .*negative"),
     ],
 )

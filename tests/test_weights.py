@@ -1,11 +1,11 @@
 import hashlib
 import io
-from importlib.resources import files
 
 import numpy as np
 import pytest
 import torch
 
+from course_book.experiments import course_weights
 from course_lib import weights
 from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.resnet import resnet18
@@ -14,7 +14,7 @@ from course_lib.synthetic import SyntheticCracks
 
 @pytest.fixture(scope="module")
 def published():
-    return (files(weights) / weights.FILE).read_bytes()
+    return weights.FILE.read_bytes()
 
 
 def test_the_published_file_is_small_and_the_one_in_the_code(published):
@@ -26,7 +26,7 @@ def test_packing_loses_at_most_half_a_step():
     torch.manual_seed(0)
     state = resnet18(num_classes=6).state_dict()
     state["layer1.0.conv1.weight"][3] = 0  # a dead channel has no scale
-    again = weights.unpack(weights.pack(state))
+    again = weights.unpack(course_weights.pack(state))
     assert again.keys() == state.keys()
     for name, value in state.items():
         assert again[name].dtype == value.dtype
@@ -44,13 +44,10 @@ def test_a_changed_file_is_refused(published, tmp_path):
     changed = bytearray(published)
     changed[len(changed) // 2] ^= 1
     path.write_bytes(changed)
-    model = resnet18(num_classes=6)
-    before = model.fc.weight.clone()
     with pytest.raises(weights.WeightsError, match="SHA-256"):
-        weights.load_course_weights(model, path)
-    assert torch.equal(model.fc.weight, before)
+        weights.course_resnet18(path)
     with pytest.raises(weights.WeightsError, match="course_weights"):
-        weights.load_course_weights(model, tmp_path / "none.npz")
+        weights.course_resnet18(tmp_path / "none.npz")
 
 
 def test_nothing_in_a_file_can_run(tmp_path):
@@ -63,13 +60,7 @@ def test_nothing_in_a_file_can_run(tmp_path):
     path = tmp_path / "trap.npz"
     path.write_bytes(file.getvalue())
     with pytest.raises(ValueError, match="pickle"):
-        weights.load_course_weights(resnet18(num_classes=6), path, check=False)
-
-
-def test_another_shape_is_refused():
-    for model in (resnet18(), resnet18(num_classes=6, stem="small")):
-        with pytest.raises(ValueError, match="num_classes=6"):
-            weights.load_course_weights(model)
+        weights.course_resnet18(path, sha256=None)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,29 @@ def report(name: str, model: ResNet, test: tuple[np.ndarray, np.ndarray]) -> Non
     )
 
 
+def pack(state: dict[str, Tensor]) -> bytes:
+    """A ``state_dict`` as the bytes of an ``.npz`` file, weights rounded to int8.
+
+    Each weight with two or more dimensions is divided by a scale per output
+    channel, so that the largest becomes ±127, and rounded to the nearest integer
+    (symmetric, per channel: Jacob et al. 2018, section 2.1, with zero point 0).
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for name, tensor in state.items():
+        value = tensor.detach().cpu().numpy()
+        if value.ndim < 2:
+            arrays[name] = value
+            continue
+        largest = np.abs(value).reshape(len(value), -1).max(1)
+        scale = np.maximum(largest, 1e-12).astype(np.float32) / np.float32(127)
+        shape = (-1,) + (1,) * (value.ndim - 1)
+        arrays[name] = np.rint(value / scale.reshape(shape)).astype(np.int8)
+        arrays[name + weights.SCALE] = scale
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
 def in_turn(loaders: list[Windows], seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of several loaders in random turn, each batch of one size."""
     turns = np.repeat(np.arange(len(loaders)), [len(loader) for loader in loaders])
@@ -81,11 +105,10 @@ def first(start: Path | None, threads: int) -> ResNet:
     if start is None:
         made = synthetic_to_real.pictures(threads)
         return synthetic_to_real.train(*made, seed=0).train()
-    model = resnet18(num_classes=6)
     if start.suffix == ".npz":  # an earlier result
-        weights.load_course_weights(model, start, check=False)
-    else:
-        model.load_state_dict(torch.load(start, weights_only=True))
+        return weights.course_resnet18(start, sha256=None).train()
+    model = resnet18(num_classes=6)
+    model.load_state_dict(torch.load(start, weights_only=True))
     return model
 
 
@@ -125,10 +148,10 @@ def main(arguments: list[str] | None = None) -> None:
             )
             print(f"epoch {epoch + 1}: {seen}", flush=True)
     model.eval()
-    data = weights.pack(model.state_dict())
+    data = pack(model.state_dict())
     options.out.write_bytes(data)
-    small = resnet18(num_classes=6).eval().to(memory_format=torch.channels_last)
-    weights.load_course_weights(small, options.out, check=False)
+    small = weights.course_resnet18(options.out, sha256=None)
+    small = small.to(memory_format=torch.channels_last)
     for size, test in tests.items():
         report(f"{size} px, float32", model, test)
         report(f"{size} px, int8", small, test)

@@ -1,4 +1,4 @@
-"""Read a checkpoint of the trainer, whoever made the file, and build its network.
+"""Read files of weights, whoever made them, and build the trainer's networks again.
 
 Loading takes numbers, texts, lists and dictionaries only: no file can run code, and
 none takes much more memory than its own size.
@@ -7,19 +7,18 @@ none takes much more memory than its own size.
 from __future__ import annotations
 
 import os
-import pickle
 import pickletools
 import zipfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from course_lib import resnet
 
-__all__ = ["FORMAT", "CheckpointError", "describe", "load", "model_from"]
+__all__ = ["FORMAT", "CheckpointError", "describe", "load", "model_from", "read"]
 
 FORMAT = "course_lib checkpoint 1"
 KEYS = ("arch", "classes", "config", "epoch", "history", "model", "preprocessing")
@@ -35,45 +34,22 @@ _BLOCKS = {
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be read, or is none, or is one of another training."""
+    """A file of weights cannot be read, or is none, or is one of another training."""
 
 
 def load(path: str | os.PathLike, keys: tuple[str, ...] = KEYS) -> dict[str, Any]:
-    """Read a checkpoint, all tensors on the CPU.
-
-    Args:
-        path: a ``*.pt`` file that the trainer wrote.
-        keys: what it must hold.
+    """Read a checkpoint of the trainer, all tensors on the CPU.
 
     Returns:
-        The dictionary: "model" (a ``state_dict`` with torchvision's names), "arch"
-        (see :func:`model_from`), "classes", "preprocessing" (see
-        ``course_lib.data.preprocessing``), "epoch", "history", "config" and, in
-        ``last.pt``, what is needed to resume.
+        A dictionary that holds ``keys``, by default "model" (a ``state_dict`` with
+        torchvision's names), "arch" (see :func:`model_from`), "classes",
+        "preprocessing" (see ``course_lib.data.preprocessing``), "epoch", "history"
+        and "config"; in ``last.pt`` also what is needed to resume.
 
     Raises:
         CheckpointError: says what is wrong with the file.
     """
-    path = Path(path)
-    if not path.is_file():  # to open a pipe would wait forever
-        what = "no regular file" if path.exists() else "no such file"
-        raise CheckpointError(f"{path}: {what}")
-    try:
-        check_archive(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except zipfile.BadZipFile:
-        raise CheckpointError(
-            f"{path} is truncated or no checkpoint (it is no whole zip archive)"
-        ) from None
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} holds more than numbers and texts, which could run code when "
-            "loaded; it is refused"
-        ) from error
-    except Exception as error:  # damaged files fail in many ways
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    state = read(Path(path))
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} is no checkpoint of this trainer (its format is not {FORMAT!r})"
@@ -83,22 +59,48 @@ def load(path: str | os.PathLike, keys: tuple[str, ...] = KEYS) -> dict[str, Any
     return state
 
 
-def check_archive(
-    path: Path, known: Callable[[str], bool] = _NAMES.__contains__
-) -> None:
-    """Refuse what ``torch.load`` would take: damaged bytes, bombs, other functions.
+def read(path: Path, foreign: bool = False) -> Any:
+    """What ``torch.save`` or safetensors put into a file, all tensors on the CPU.
 
-    Args:
-        path: the file.
-        known: whether a file may name this, such as "collections OrderedDict".
+    A ``foreign`` file may have torch's old format and name more than our own do.
 
     Raises:
-        CheckpointError: if the archive is damaged, or grows when it is read.
-        pickle.UnpicklingError: if it names what no file of weights needs.
-        zipfile.BadZipFile: if it is no zip archive.
+        CheckpointError: says what is wrong with the file.
     """
+    if not path.is_file():  # to open a pipe would wait forever
+        what = "no regular file" if path.exists() else "no such file"
+        raise CheckpointError(f"{path}: {what}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        if not foreign or zipfile.is_zipfile(path):
+            _check_archive(path, foreign)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except ImportError as error:
+        raise CheckpointError(
+            f"{path} needs the package safetensors: pip install safetensors"
+        ) from error
+    except Exception as error:  # damaged files fail in many ways
+        reason = str(error).partition("\n")[0][:200]
+        if isinstance(error, zipfile.BadZipFile):
+            reason = "it is truncated or no checkpoint"
+        elif "weights_only" in str(error):
+            reason = "it holds more than weights, which could run code when loaded"
+        raise CheckpointError(f"{path} cannot be read: {reason}") from error
+
+
+def _check_archive(path: Path, foreign: bool) -> None:
+    """Refuse what ``torch.load`` would take: damaged bytes, bombs, other functions."""
     with zipfile.ZipFile(path) as file:
         parts = file.infolist()
+        if any(part.filename.endswith("/constants.pkl") for part in parts):
+            raise CheckpointError(
+                f"{path} is a TorchScript program; save model.state_dict()"
+            )
         packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
         if packed or sum(part.file_size for part in parts) > path.stat().st_size:
             raise CheckpointError(f"{path} is refused: torch compresses no file")
@@ -106,10 +108,15 @@ def check_archive(
         if damaged is not None:
             raise CheckpointError(f"{path} is damaged: checksum mismatch in {damaged}")
         for part in parts:
-            if part.filename.endswith("data.pkl"):
-                for operation, name, _ in pickletools.genops(file.read(part)):
-                    if "GLOBAL" in operation.name and not known(name):
-                        raise pickle.UnpicklingError(f"it names {name}")
+            if not part.filename.endswith("data.pkl"):
+                continue
+            for operation, name, _ in pickletools.genops(file.read(part)):
+                known = "bytearray" not in str(name) if foreign else name in _NAMES
+                if "GLOBAL" in operation.name and not known:
+                    raise CheckpointError(
+                        f"{path} is refused: it names {name}, and holds more than "
+                        "numbers and texts, which could run code when loaded"
+                    )
 
 
 def describe(model: nn.Module) -> dict[str, Any] | None:
@@ -127,10 +134,7 @@ def describe(model: nn.Module) -> dict[str, Any] | None:
 
 
 def model_from(state: dict[str, Any]) -> resnet.ResNet:
-    """The network of a checkpoint, with its weights, in eval mode, on the CPU.
-
-    Args:
-        state: what :func:`load` gave.
+    """The network in what :func:`load` gave, in eval mode, on the CPU.
 
     Raises:
         CheckpointError: if it is none of ``course_lib.resnet``, or its weights hold
@@ -146,20 +150,25 @@ def model_from(state: dict[str, Any]) -> resnet.ResNet:
         if sum(v.nbytes for v in weights.values()) > sum(stored.values()):
             raise ValueError("its weights share their memory")  # and would grow
         with torch.device("meta"):  # takes no memory, however large it claims to be
-            claimed = resnet.ResNet(block, layers, **arch).state_dict()
-        for name, value in claimed.items():
-            if weights[name].shape != value.shape:
-                raise ValueError(f"{name} is {list(weights[name].shape)}")
-        model = resnet.ResNet(block, layers, **arch)
-        model.load_state_dict(weights)
+            model = resnet.ResNet(block, layers, **arch)
+        copies = {
+            name: value.clone(memory_format=torch.contiguous_format)
+            for name, value in weights.items()
+        }
+        model.load_state_dict(copies, assign=True)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             "the checkpoint's network is none of course_lib.resnet; build it yourself "
             'and give it the weights: model.load_state_dict(checkpoint["model"])'
         ) from error
-    for name, value in model.state_dict().items():
+    if broken := broken_tensor(weights):
+        raise CheckpointError(f"the checkpoint's {broken}")
+    return model.float().eval()
+
+
+def broken_tensor(state: Mapping[str, Tensor]) -> str | None:
+    """Which tensor of a ``state_dict`` no network can calculate with, if any."""
+    for name, value in state.items():
         if not value.isfinite().all() or ("running_var" in name and (value < 0).any()):
-            raise CheckpointError(
-                f"the checkpoint's {name} holds NaN, infinity or a negative variance"
-            )
-    return model.eval()
+            return f"{name} holds NaN, infinity or a negative variance"
+    return None

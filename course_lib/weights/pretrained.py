@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +12,8 @@ from torch import Tensor
 from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from course_lib.resnet import ResNet
-from course_lib.weights import WeightsError, course_resnet18
-from course_lib.weights.checkpoints import CheckpointError, check_archive, load
+from course_lib.weights import course_resnet18
+from course_lib.weights.checkpoints import CheckpointError, broken_tensor, load, read
 from course_lib.weights.imagenet import imagenet_weights
 
 __all__ = ["Pretrained", "load_pretrained", "read_weights"]
@@ -53,10 +52,7 @@ def load_pretrained(weights: str, model: ResNet, classes: Sequence[str]) -> Pret
     """
     normalization = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
     if weights == "imagenet":
-        try:
-            state, names = imagenet_weights(model)
-        except RuntimeError as error:
-            raise WeightsError(str(error)) from error
+        state, names = imagenet_weights(model)
     elif weights == "course":
         state, names = course_resnet18().state_dict(), CRACK_CLASSES
     else:
@@ -73,8 +69,9 @@ def load_pretrained(weights: str, model: ResNet, classes: Sequence[str]) -> Pret
             state, names = saved["model"], saved["classes"]
             stored = saved["preprocessing"] or {}
             normalization = {k: stored[k] for k in ("mean", "std") if k in stored}
-    kept, message = _fill(model, state, list(names), list(classes), weights)
-    return Pretrained(normalization, kept, message)
+    rows, message = _head(list(names), list(classes))
+    _fill(model, state, rows, weights)
+    return Pretrained(normalization, rows is not None, message)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -87,10 +84,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: says what is wrong with the file.
     """
-    if not path.is_file():  # to open a pipe would wait forever
-        what = "it is no file" if path.exists() else "no such file"
-        raise CheckpointError(f"{path} cannot be read: {what}")
-    found = _safetensors(path) if path.suffix == ".safetensors" else _torch_file(path)
+    found = read(path, foreign=True)
     what = type(found).__name__
     for _ in range(4):
         if _is_state_dict(found):
@@ -103,44 +97,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     raise CheckpointError(
         f"{path} holds no weights of a network, but {what}; save model.state_dict()"
     )
-
-
-def _safetensors(path: Path) -> Mapping[str, Tensor]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise CheckpointError(
-            f"{path} needs the package safetensors: pip install safetensors"
-        ) from error
-    try:
-        return load_file(path)
-    except Exception as error:  # its own class is no public name
-        raise CheckpointError(
-            f"{path} is no whole safetensors file: {error}"
-        ) from error
-
-
-def _torch_file(path: Path) -> Any:
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as file:
-                if any(name.endswith("/constants.pkl") for name in file.namelist()):
-                    raise CheckpointError(
-                        f"{path} is a TorchScript program; save model.state_dict()"
-                    )
-            # Others name more than our checkpoints do, but a bytearray of 10 GB is
-            # no weight.
-            check_archive(path, lambda name: "bytearray" not in name)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except Exception as error:  # damaged files fail in many ways
-        reason = str(error).partition("\n")[0][:200]
-        if "weights_only" in str(error):
-            reason = "it holds more than weights, which could run code when loaded"
-        raise CheckpointError(
-            f"{path} cannot be read ({reason}); save model.state_dict() with torch.save"
-        ) from error
 
 
 def _is_state_dict(found: Any) -> bool:
@@ -165,65 +121,45 @@ def _torchvision_names(path: Path, found: Mapping[str, Any]) -> dict[str, Tensor
             f"{path} holds {len(prefixes)} networks, named "
             f"{', '.join(map(repr, prefixes))}; save the state_dict of one of them"
         )
-    if prefixes and prefixes[0]:
-        prefix = prefixes[0]
-        state = {
-            name.removeprefix(prefix): value
-            for name, value in state.items()
-            if name.startswith(prefix)
-        }
-    return state
+    prefix = prefixes[0] if prefixes else ""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _head(theirs: list[str], ours: list[str]) -> tuple[list[int] | None, str]:
+    """Their rows that make our last layer, None if it is drawn anew, and why."""
+    if not theirs:
+        why = "the weights do not say which classes they know"
+        return None, f"last layer drawn anew: {why}"
+    if unknown := [name for name in ours if name not in theirs]:
+        why = f"the weights were not trained for {', '.join(unknown[:3])}"
+        return None, f"last layer drawn anew: {why}{', ...' if unknown[3:] else ''}"
+    why = f"the weights know these {len(ours)} classes"
+    if theirs != ours:
+        why = (
+            f"its rows are matched by name to these {len(ours)} of the {len(theirs)} "
+            "classes that the weights know"
+        )
+    return [theirs.index(name) for name in ours], f"last layer kept: {why}"
 
 
 def _fill(
-    model: ResNet,
-    state: dict[str, Tensor],
-    theirs: list[str],
-    ours: list[str],
-    name: str,
-) -> tuple[bool, str]:
+    model: ResNet, state: dict[str, Tensor], rows: list[int] | None, weights: str
+) -> None:
     mine, state = model.state_dict(), dict(state)
     for key in mine:  # files from before torch 0.4.1 count no batches
         if key.endswith(".num_batches_tracked"):
             state.setdefault(key, torch.tensor(0))
-    rows = [theirs.index(name) for name in ours if name in theirs]
-    kept = len(rows) == len(ours)
     for key in ("fc.weight", "fc.bias"):
-        state[key] = state[key][rows] if kept else mine[key]
-    for key in sorted(set(mine) | set(state)):
-        a, b = (list(s[key].shape) if key in s else None for s in (state, mine))
+        state[key] = mine[key] if rows is None else state[key][rows]
+    theirs, ours = ({k: list(v.shape) for k, v in s.items()} for s in (state, mine))
+    for key in sorted(theirs | ours):
+        a, b = theirs.get(key, "not there"), ours.get(key, "not there")
         if a != b:
             raise ValueError(
-                f"the weights {name} are of another network: {key} is "
-                f"{a if a is not None else 'not there'} in them and "
-                f"{b if b is not None else 'not there'} in this one; choose the "
-                "--arch (and data) that they were trained with"
+                f"the weights {weights} are of another network: {key} is {a} in them "
+                f"and {b} in this one; choose the --arch (and data) that they were "
+                "trained with"
             )
-        values = state[key].float()
-        if not torch.isfinite(values).all() or (
-            key.endswith("running_var") and (values < 0).any()
-        ):
-            raise ValueError(
-                f"the weights {name} are broken: {key} is not finite, or a variance "
-                "is negative"
-            )
+    if broken := broken_tensor(state):
+        raise ValueError(f"the weights {weights} are broken: {broken}")
     model.load_state_dict(state)
-    return kept, _message(kept, theirs, ours)
-
-
-def _message(kept: bool, theirs: list[str], ours: list[str]) -> str:
-    if kept and theirs == ours:
-        return f"last layer kept: the weights know these {len(ours)} classes"
-    if kept:
-        return (
-            f"last layer kept: its rows are matched by name to these {len(ours)} of "
-            f"the {len(theirs)} classes that the weights know"
-        )
-    if not theirs:
-        return "last layer drawn anew: the weights do not say which classes they know"
-    unknown = [name for name in ours if name not in theirs]
-    more = ", ..." if len(unknown) > 3 else ""
-    return (
-        "last layer drawn anew: the weights were not trained for "
-        f"{', '.join(unknown[:3])}{more}"
-    )
