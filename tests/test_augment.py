@@ -5,6 +5,7 @@ import torch
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import rotate
 
+from course_lib.data import augment
 from course_lib.data.augment import digit_views, photo_views
 
 
@@ -58,16 +59,24 @@ def test_photo_views_refuse_what_cannot_be_turned():
         photo_views(torch.zeros(2, 3, 8, 9), made(0))
 
 
-def test_digit_views_without_room_change_nothing():
+def bound(monkeypatch, turn=0.0, shift=0.0, stretch=0.0):
+    monkeypatch.setattr(augment, "TURN", turn)
+    monkeypatch.setattr(augment, "SHIFT", shift)
+    monkeypatch.setattr(augment, "STRETCH", stretch)
+
+
+def test_digit_views_without_room_change_nothing(monkeypatch):
+    bound(monkeypatch)
     images = torch.rand(5, 1, 9, 11, generator=made(0))
-    views = digit_views(images, made(1), turn=0, shift=0, scale=0)
+    views = digit_views(images, made(1))
     torch.testing.assert_close(views, images, rtol=0, atol=1e-6)
 
 
-def test_digit_views_shift_by_at_most_the_share():
+def test_digit_views_shift_by_at_most_the_share(monkeypatch):
+    bound(monkeypatch, shift=0.08)
     images = torch.zeros(300, 1, 25, 25)
     images[:, :, 12, 12] = 1
-    views = digit_views(images, made(1), turn=0, shift=0.08, scale=0)
+    views = digit_views(images, made(1))
     where = torch.linspace(-12, 12, 25)
     right = (views[:, 0].sum(1) * where).sum(1)
     down = (views[:, 0].sum(2) * where).sum(1)
@@ -77,10 +86,11 @@ def test_digit_views_shift_by_at_most_the_share():
         assert moved.mean().abs() < 0.3
 
 
-def test_digit_views_turn_as_torchvision_does():
+def test_digit_views_turn_as_torchvision_does(monkeypatch):
+    bound(monkeypatch, turn=40.0)
     images = torch.rand(8, 1, 21, 21, generator=made(0))
     angles = 40 * (2 * torch.rand(8, 1, 1, 1, generator=made(5)) - 1)
-    views = digit_views(images, made(5), turn=40, shift=0, scale=0)
+    views = digit_views(images, made(5))
     for image, view, angle in zip(images, views, angles.flatten().tolist()):
         turned = rotate(image, angle, InterpolationMode.BILINEAR)
         middle = (slice(None), slice(5, 16), slice(5, 16))  # no corner gets here

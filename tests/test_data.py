@@ -359,7 +359,7 @@ def test_mnist_splits(small_mnist):
 
 
 def test_mnist_without_files(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError) as caught:
+    with pytest.raises(DownloadError) as caught:
         mnist(tmp_path, "train")
     for part in ("--download", "train-images-idx3-ubyte.gz", "MD5", '"digits"'):
         assert part in str(caught.value)

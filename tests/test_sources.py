@@ -196,10 +196,13 @@ def test_copies_across_parts_are_tested_on_and_not_learned(tmp_path):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (("train", "training", "val"), "has both 'train' and 'training'"),
-        (("train", "val", "Validation"), r"has both '\w+' and '\w+'; join them"),
-        (("val", "test"), "no folder train"),
-        (("train", "val", "extra"), r"beside them \['extra'\]"),
+        (("train", "training", "val"), "'train', 'training', 'val'.*; a data set in"),
+        (("train", "val", "Validation"), "has one train, at most one validation"),
+        (
+            ("val", "test"),
+            r"folders \['test', 'val'\]; a data set in parts has one train",
+        ),
+        (("train", "val", "extra"), r"folders \['extra', .* and no other: join, move"),
     ],
 )
 def test_parts_that_cannot_be_meant(tmp_path, parts, message):

@@ -184,7 +184,10 @@ def test_digits_are_gray_and_have_the_stem_for_small_pictures(tmp_path, monkeypa
         (["--data", "single"], "one class folder, 'only'"),
         (["--data", "few"], "the class 'b' has 2 different photos"),
         (["--data", "broken"], "--skip-broken"),
-        (["--data", "half"], "has ['val'] but no folder train"),
+        (
+            ["--data", "half"],
+            "has the folders ['val']; a data set in parts has one train",
+        ),
     ],
 )
 def test_a_bad_call_is_one_sentence_and_exit_code_2(

@@ -1,10 +1,8 @@
 """Random views of a whole batch at once, on the device where it lies.
 
-Transforms of one picture at a time (torchvision's) cost a Python call per
-picture and step; these work on the batch, every picture with numbers of its own,
-and draw from a generator, so that a training that was interrupted goes on with the
-same views. They expect normalized floats, and change them by shares of their own
-spread, so they serve any normalization.
+torchvision's transforms cost a Python call per picture and step. These draw from a
+generator, so that a training that was interrupted resumes with the same views. They
+change normalized floats by shares of their spread, so any normalization will do.
 """
 
 from __future__ import annotations
@@ -16,6 +14,8 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 __all__ = ["AUGMENTATIONS", "digit_views", "flip_views", "photo_views"]
+
+TURN, SHIFT, STRETCH = 10.0, 0.08, 0.1  # of digits: degrees, shares of the size
 
 
 def _uniform(
@@ -35,9 +35,6 @@ def photo_views(images: Tensor, generator: torch.Generator) -> Tensor:
     Args:
         images: float [B, C, H, H], normalized; squares, because they are turned.
         generator: on the CPU; decides everything.
-
-    Returns:
-        float [B, C, H, H], new memory.
 
     Raises:
         ValueError: if the pictures are not square.
@@ -66,9 +63,6 @@ def flip_views(images: Tensor, generator: torch.Generator) -> Tensor:
     Args:
         images: float [B, C, H, W], normalized.
         generator: on the CPU; decides everything.
-
-    Returns:
-        float [B, C, H, W], new memory.
     """
     mirrored = _uniform(images, generator, 0, 1) < 0.5
     return _light(torch.where(mirrored, images.flip(3), images), generator)
@@ -84,31 +78,18 @@ def _light(x: Tensor, generator: torch.Generator) -> Tensor:
     return x.add_(_uniform(x, generator, -0.33, 0.33) * x.std())
 
 
-def digit_views(
-    images: Tensor,
-    generator: torch.Generator,
-    *,
-    turn: float = 10.0,
-    shift: float = 0.08,
-    scale: float = 0.1,
-) -> Tensor:
-    """Turn, shift and stretch digits a little, never mirror them.
+def digit_views(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Turn digits by up to 10°, shift them by 8 % and stretch them by 10 % of the size.
 
     Args:
         images: float [B, C, H, W]; what lies outside counts as the edge's pixel.
         generator: on the CPU; decides everything.
-        turn: largest angle in degrees.
-        shift: largest shift as a share of the size.
-        scale: largest stretch as a share.
-
-    Returns:
-        float [B, C, H, W], new memory.
     """
-    angle = _uniform(images, generator, -turn, turn).flatten().deg2rad()
-    size = _uniform(images, generator, 1 - scale, 1 + scale).flatten()
+    angle = _uniform(images, generator, -TURN, TURN).flatten().deg2rad()
+    size = _uniform(images, generator, 1 - STRETCH, 1 + STRETCH).flatten()
     # In the grid's coordinates the picture reaches from -1 to 1: 2 is its size.
-    right = _uniform(images, generator, -2 * shift, 2 * shift).flatten()
-    down = _uniform(images, generator, -2 * shift, 2 * shift).flatten()
+    right = _uniform(images, generator, -2 * SHIFT, 2 * SHIFT).flatten()
+    down = _uniform(images, generator, -2 * SHIFT, 2 * SHIFT).flatten()
     rows = [
         torch.stack([size * angle.cos(), -size * angle.sin(), right], 1),
         torch.stack([size * angle.sin(), size * angle.cos(), down], 1),

@@ -16,14 +16,12 @@ def class_weights(
 ) -> Tensor:
     """Weights for ``nn.CrossEntropyLoss(weight=...)``: rare classes count more.
 
-    Class c of n_c examples gets n / (K · n_c), where n counts all examples and K
-    the classes that occur: scikit-learn's "balanced" rule. Over the examples the
-    weights average 1.
+    Class c of n_c examples gets n / (K · n_c), where n counts all examples and K the
+    classes that occur: scikit-learn's "balanced" rule. A class without examples gets 1.
 
     Args:
         labels: the class of each training example.
-        num_classes: length of the result; by default the highest label plus 1. A
-            class without examples gets weight 1.
+        num_classes: by default the highest label plus 1.
 
     Returns:
         float32 [num_classes].

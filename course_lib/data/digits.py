@@ -24,10 +24,8 @@ def digits(split: str, *, size: int = 32) -> ByteImages:
 
     1,797 pictures of 8 × 8 px with 17 gray levels (Alpaydin and Kaynak: Optical
     Recognition of Handwritten Digits, UCI repository, 1998), enlarged. The split
-    is stratified over the ten digits, 70 : 15 : 15, and fixed. It is not by
-    writer: 13 people wrote all of them, and each part has digits of most. So
-    results are those of known hands; the notebook on data measures by how much
-    new hands are harder.
+    is stratified over the ten digits, 70 : 15 : 15, and fixed. It is not by writer:
+    each part has digits of most of the 13, so results are those of known hands.
 
     Args:
         split: "train", "validation" or "test".
@@ -58,36 +56,26 @@ def mnist(root: str | os.PathLike, split: str, *, download: bool = False) -> Byt
     official training part, stratified and fixed.
 
     Args:
-        root: folder with ``MNIST/raw``, as torchvision lays it out; the published
-            ``.gz`` files are unpacked there.
+        root: folder with ``MNIST/raw``, as torchvision lays it out.
         split: "train", "validation" or "test".
-        download: let torchvision fetch the files (12 MB) and check their MD5.
+        download: let torchvision fetch the files (12 MB), if they are not there, check
+            their MD5, and unpack them.
 
     Raises:
-        FileNotFoundError: if the files are not there and ``download`` is False.
-        DownloadError: if they could not be fetched.
+        DownloadError: if the files are not there or could not be fetched.
     """
     from torchvision.datasets import MNIST
 
     part = _index(split)
-    raw = Path(root) / "MNIST" / "raw"
-    wanted = "\n".join(f"  {name}, MD5 {md5}" for name, md5 in MNIST.resources)
-    advice = (
-        f"By hand: fetch these files from {MNIST.mirrors[-1]}\n{wanted}\nand put them "
-        f'into {raw}. Without them, the data set "digits" has real handwritten digits '
-        "built in."
-    )
-    packed = all((raw / name).is_file() for name, _ in MNIST.resources)
     try:
-        # With all packed files in place torchvision unpacks them and fetches none.
-        source = MNIST(root, train=part < 2, download=download or packed)
+        source = MNIST(root, train=part < 2, download=download)
     except (OSError, RuntimeError) as error:
-        if not download and not packed:
-            raise FileNotFoundError(
-                f"no MNIST below {root}; add --download. {advice}"
-            ) from None
+        wanted = "\n".join(f"  {name}, MD5 {md5}" for name, md5 in MNIST.resources)
         raise DownloadError(
-            f"MNIST could not be fetched: {error}.\n{advice}"
+            f"no MNIST below {root}: {error}\nAdd --download to fetch these files, or "
+            f"fetch them from {MNIST.mirrors[-1]}, put them into "
+            f"{Path(root, 'MNIST', 'raw')} and add --download to unpack them:\n{wanted}"
+            '\nThe data set "digits" has real handwritten digits built in.'
         ) from error
     images, labels = source.data.numpy(), source.targets.numpy()
     if part < 2:

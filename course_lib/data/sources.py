@@ -151,34 +151,20 @@ def _find(
             f"there is no data set and no folder {name!r}; the data sets are "
             f"{', '.join(NAMES)}, and a folder must hold one folder per class"
         )
-    ready: dict[int, Path] = {}
-    others = []
-    for inner in folders_in(folder):
-        part = _PARTS.get(inner.name.lower())
-        if part is None:
-            others.append(inner.name)
-        elif part in ready:
-            raise ValueError(
-                f"{folder} has both {ready[part].name!r} and {inner.name!r}; join them"
-            )
-        else:
-            ready[part] = inner
-    if 0 not in ready and others:
-        ready = {}  # classes such as valid and invalid
-    names = [ready[part].name for part in sorted(ready)]
-    if ready and others:
+    names = [inner.name for inner in folders_in(folder)]
+    parts = [_PARTS.get(name.lower()) for name in names]
+    ready = 0 in parts or (parts and None not in parts)  # else classes: valid, invalid
+    if ready and (0 not in parts or None in parts or len({*parts}) < len(parts)):
         raise ValueError(
-            f"{folder} has the parts {names} of a data set and beside them {others}, "
-            "which would be left out; move those, or rename the parts if they are "
-            "classes"
+            f"{folder} has the folders {names}; a data set in parts has one train, at "
+            "most one validation and one test, and no other: join, move or rename some"
         )
-    if ready and 0 not in ready:
-        raise ValueError(f"{folder} has {names} but no folder train")
-    files = read_folder(ready.get(0, folder))._replace(root=folder)
+    places = sorted(zip(parts, names)) if ready else [(0, ".")]
+    files = read_folder(folder / places[0][1])._replace(root=folder)
     files.skipped.extend(loose_photos(folder) if ready else ())
     home = [0] * len(files.paths)
-    for part in sorted(ready)[1:]:
-        more = read_folder(ready[part], files.classes)
+    for part, name in places[1:]:
+        more = read_folder(folder / name, files.classes)
         files.paths.extend(more.paths)
         files.labels.extend(more.labels)
         files.skipped.extend(more.skipped)
@@ -188,7 +174,8 @@ def _find(
             f"{folder} has one class folder, {files.classes[0]!r}; a classifier needs "
             "two at least"
         )
-    return files, home, f"split as the folders {', '.join(names)} say" if ready else ""
+    said = f"split as the folders {', '.join(n for _, n in places)} say"
+    return files, home, said if ready else ""
 
 
 def _decode(
@@ -254,10 +241,9 @@ def _in_two_classes(files: PhotoFiles, decoded: Decoded) -> dict[int, Skipped]:
     items = list(zip(files.paths, files.labels, decoded.pixels))
     for path, label, pixels in items:
         seen.setdefault(pixels, {}).setdefault(label, path)
-    found = {}
-    for index, (path, label, pixels) in enumerate(items):
-        others = [other for cls, other in seen[pixels].items() if cls != label]
-        if others and index not in decoded.broken:
-            reason = f"the same picture is in another class: {others[0]}"
-            found[index] = Skipped(path, reason)
-    return found
+    return {
+        index: Skipped(path, f"the same picture is in another class: {other}")
+        for index, (path, label, pixels) in enumerate(items)
+        for cls, other in seen[pixels].items()
+        if cls != label and index not in decoded.broken
+    }
