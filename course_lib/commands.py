@@ -1,4 +1,4 @@
-"""What can be typed: the options of the train command, and text for any console."""
+"""Around the commands: what can be typed, what is stored, text for any console."""
 
 from __future__ import annotations
 
@@ -7,48 +7,101 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["any_console", "quoted", "say", "train_parser", "train_settings"]
+__all__ = [
+    "any_console",
+    "check_split",
+    "quoted",
+    "say",
+    "train_parser",
+    "train_settings",
+    "write_json",
+]
 
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 ARCHITECTURES += ("plain18", "plain34")
-OPTIONS: dict[str, tuple[type, Any]] = {  # name: type and default
-    "data": (str, None),
-    "root": (str, "data"),
-    "download": (bool, False),
-    "skip_broken": (bool, False),
-    "no_test": (bool, False),
-    "size": (int, None),
-    "cache": (str, None),
-    "augment": (str, None),
-    "arch": (str, "resnet18"),
-    "weights": (str, None),
-    "epochs": (int, 10),
-    "batch_size": (int, 64),
-    "learning_rate": (float, None),
-    "balance": (bool, False),
-    "precision": (str, "auto"),
-    "compile": (bool, False),
-    "device": (str, "auto"),
-    "workers": (int, 0),
-    "seed": (int, 0),
-    "quiet": (bool, False),
-}
-# These may change on --resume.
-FREE = ("root", "download", "cache", "device", "workers", "quiet")
-FRESH_RATE, TUNING_RATE = 2e-3, 3e-4
-# A folder of photos is only mirrored: who knows what is up in them?
-AUGMENT = {"synthetic": "photo", "sdnet2018": "photo", "digits": "digits"}
-AUGMENT["mnist"] = "digits"
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+FRESH, TUNING = 2e-3, 3e-4
 VIEWS = {
     "none": "pictures as they are, in windows shifted by a few pixels",
     "flip": "mirrored left to right, and lit differently",
     "photo": "turned by 90 degrees, mirrored, and lit differently",
     "digits": "turned, shifted and stretched a little",
 }
+# A folder of photos is only mirrored: who knows what is up in them?
+AUGMENT = {"synthetic": "photo", "sdnet2018": "photo", "digits": "digits"}
+AUGMENT["mnist"] = "digits"
+
+
+class Option(NamedTuple):
+    """One option of the train command; its name is that of its key in OPTIONS."""
+
+    kind: type
+    default: Any
+    help: str
+    metavar: str | None = None
+    choices: tuple[str, ...] | None = None
+
+
+DATA = {
+    "data": Option(
+        str,
+        None,
+        "needed by a new run: a data set of the course, or a folder of photos with one "
+        "folder per class, which is split 70:15:15, patches of one photo together "
+        "where the names tell (7001-115.jpg is of 7001); or with train, validation "
+        "and test folders that hold the class folders; what is missing of the last "
+        "two is taken from train",
+        "synthetic|sdnet2018|digits|mnist|DIR",
+    ),
+    "root": Option(str, "data", "where sdnet2018 or mnist is", "DIR"),
+    "download": Option(bool, False, "fetch those if they are not there"),
+    "skip_broken": Option(bool, False, "leave out files that are no usable photos"),
+    "no_test": Option(bool, False, "set no photos aside for a test at the end"),
+    "size": Option(int, None, "side of what the network sees (default: the data's)"),
+    "cache": Option(str, None, "decoded photos (default: ~/.cache/course_lib)", "DIR"),
+    "augment": Option(
+        str,
+        None,
+        "how training pictures are varied: "
+        + "; ".join(f"{name}, {views}" for name, views in VIEWS.items())
+        + ". Choose none where mirroring changes the class (left and right), and never "
+        "photo where turning does: horizontal and vertical cracks look alike then "
+        "(default: flip for your own photos, photo for synthetic and sdnet2018, digits "
+        "for digits and mnist)",
+        choices=tuple(VIEWS),
+    ),
+}
+NETWORK = {
+    "arch": Option(str, "resnet18", "the network", choices=ARCHITECTURES),
+    "weights": Option(
+        str,
+        None,
+        "start from trained weights: torchvision's (needs the network once), the "
+        "course's crack network, or a *.pt file; the last layer is new unless the "
+        "classes are the same (default: random weights)",
+        "imagenet|course|FILE",
+    ),
+}
+TRAINING = {
+    "epochs": Option(int, 10, "passes over the training data"),
+    "batch_size": Option(int, 64, "pictures per step, of all processes together"),
+    "learning_rate": Option(float, None, f"default: {FRESH}; {TUNING} with --weights"),
+    "balance": Option(bool, False, "let rare classes count as much as common ones"),
+    "precision": Option(str, "auto", "auto: bf16 if it is native", choices=PRECISIONS),
+    "compile": Option(bool, False, "compile the network first"),
+    "device": Option(str, "auto", "cuda, mps (Apple's GPU) or cpu; auto: the first"),
+    "workers": Option(int, 0, "processes that prepare batches"),
+    "seed": Option(int, 0, "another seed is another training"),
+}
+QUIET = {"quiet": Option(bool, False, "print nothing until the report")}
+OPTIONS = DATA | NETWORK | TRAINING | QUIET
+# These may change on --resume.
+FREE = ("root", "download", "cache", "device", "workers", "quiet")
 
 
 def any_console() -> None:
@@ -83,98 +136,28 @@ def train_parser(description: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
-    add = result.add_argument_group("data").add_argument
-    add(
-        "--data",
-        metavar="synthetic|sdnet2018|digits|mnist|DIR",
-        help="needed by a new run: a data set of the course, or a folder of photos "
-        "with one folder per class, which is split 70:15:15, patches of one photo "
-        "together where the names tell (7001-115.jpg is of 7001); or with train, "
-        "validation and test folders that hold the class folders; what is missing of "
-        "the last two is taken from train",
-    )
-    add("--root", metavar="DIR", help="where sdnet2018 or mnist is (default: data)")
-    add("--download", action="store_true", help="fetch those if they are not there")
-    add(
-        "--skip-broken",
-        action="store_true",
-        help="leave out files that are no usable photos instead of stopping",
-    )
-    add(
-        "--no-test",
-        action="store_true",
-        help="set no photos aside for a test at the end",
-    )
-    add(
-        "--size",
-        type=int,
-        metavar="PIXELS",
-        help="side of the pictures that the network sees (default: 64 for synthetic, "
-        "16 for digits, 28 for mnist, else 224)",
-    )
-    add(
-        "--cache",
-        metavar="DIR",
-        help="photos are decoded once and kept here (default: ~/.cache/course_lib)",
-    )
-    add(
-        "--augment",
-        choices=list(VIEWS),
-        help="how training pictures are varied: "
-        + "; ".join(f"{name}, {views}" for name, views in VIEWS.items())
-        + ". Choose none where mirroring changes the class (left and right), and "
-        "never photo where turning does: horizontal and vertical cracks look alike "
-        "then (default: flip for your own photos, photo for synthetic and sdnet2018, "
-        "digits for digits and mnist)",
-    )
-    add = result.add_argument_group("network").add_argument
-    add("--arch", choices=ARCHITECTURES, help="default: resnet18")
-    add(
-        "--weights",
-        metavar="imagenet|course|FILE",
-        help="start from trained weights: torchvision's (needs the network once), the "
-        "course's crack network, or a *.pt file; the last layer is new unless the "
-        "classes are the same (default: random weights)",
-    )
-    add = result.add_argument_group("training").add_argument
-    add("--epochs", type=int, help="passes over the training data (default: 10)")
-    add(
-        "--batch-size",
-        type=int,
-        help="pictures per step, of all processes together (default: 64)",
-    )
-    add(
-        "--learning-rate",
-        type=float,
-        help=f"the highest one (default: {FRESH_RATE}; with --weights {TUNING_RATE})",
-    )
-    add(
-        "--balance",
-        action="store_true",
-        help="let each class count the same in the loss, however rare it is",
-    )
-    add(
-        "--precision",
-        choices=("auto", "fp32", "bf16", "fp16"),
-        help="auto takes bf16 where the hardware has it, else fp32 (default: auto)",
-    )
-    add("--compile", action="store_true", help="compile the network first")
-    add(
-        "--device",
-        help="cuda, mps (Apple's GPU) or cpu (default: auto, the first of them that "
-        "works)",
-    )
-    add("--workers", type=int, help="processes that prepare batches (default: 0)")
-    add("--seed", type=int, help="another seed is another training (default: 0)")
-    add = result.add_argument_group("run").add_argument
-    add("--out", metavar="RUN", help="folder of the run (default: runs/DATA-ARCH)")
-    add(
-        "--resume",
-        action="store_true",
-        help="continue the run in RUN, with its settings",
-    )
-    add("--quiet", action="store_true", help="print nothing until the report")
+    groups = {"data": DATA, "network": NETWORK, "training": TRAINING}
+    for title, options in groups.items():
+        _add(result.add_argument_group(title), options)
+    run = result.add_argument_group("run")
+    about = "folder of the run (default: runs/DATA-ARCH)"
+    run.add_argument("--out", metavar="RUN", help=about)
+    about = "continue the run in RUN, with its settings"
+    run.add_argument("--resume", action="store_true", help=about)
+    _add(run, QUIET)
     return result
+
+
+def _add(group: Any, options: dict[str, Option]) -> None:
+    for name, (kind, default, text, metavar, choices) in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if kind is bool:
+            group.add_argument(flag, action="store_true", help=text)
+            continue
+        if default is not None:
+            text += f" (default: {default})"
+        more = {"type": kind, "metavar": metavar, "choices": choices}
+        group.add_argument(flag, help=text, **more)
 
 
 def train_settings(given: dict[str, Any], out: Path, resume: bool) -> dict[str, Any]:
@@ -183,25 +166,23 @@ def train_settings(given: dict[str, Any], out: Path, resume: bool) -> dict[str, 
     Raises:
         ValueError: if they are damaged, or an option contradicts them.
     """
-    defaults = {name: default for name, (_, default) in OPTIONS.items()}
+    defaults = {name: option.default for name, option in OPTIONS.items()}
     if not resume:
         augment = AUGMENT.get(given["data"], "flip")
         return defaults | {"augment": augment} | given
     stored = out / "config.json"
     try:
         command = json.loads(stored.read_text("utf-8"))["command"]
-        before = defaults | command
-        wrong = [
-            f"{name}={value!r}"
-            for name, value in command.items()
-            if type(value) is not OPTIONS[name][0] and value is not OPTIONS[name][1]
-        ]
-        if wrong or before["data"] is None:
-            raise ValueError(f"not possible: {', '.join(wrong) or 'no data'}")
+        for name, value in command.items():
+            if type(value) is not OPTIONS[name].kind and value is not defaults[name]:
+                raise ValueError(f"{name} is {value!r}")
+        if "data" not in command:
+            raise ValueError("no data")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{stored} is damaged ({error}); start in another folder"
         ) from None
+    before = defaults | command
     changed = [
         f"--{name.replace('_', '-')} was {before[name]!r} and is {value!r}"
         for name, value in given.items()
@@ -213,3 +194,56 @@ def train_settings(given: dict[str, Any], out: Path, resume: bool) -> dict[str, 
             "Leave them out, or start a new run in another folder"
         )
     return before | given
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replace a file at once by ``content``."""
+    from course_lib.trainer.checkpoints import write
+
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write(path, lambda file: file.write(text.encode()))
+
+
+def check_split(out: Path, files: Sequence[Sequence[tuple[str, str]]]) -> None:
+    """Store which photo is in which part; on ``--resume`` compare with that.
+
+    Args:
+        out: folder of the run.
+        files: of each part, name and checksum of each photo; empty if not of a folder.
+
+    Raises:
+        ValueError: lists what has changed.
+    """
+    parts = zip(("train", "validation", "test"), files)
+    now = {name: [list(file) for file in part] for name, part in parts}
+    stored = out / "split.json"
+    if stored.exists():
+        try:
+            changes = [*_changes(json.loads(stored.read_text("utf-8")), now)]
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ValueError(f"{stored} is damaged ({error})") from None
+        if changes:
+            raise ValueError(
+                f"the photos are not those that {out} began with ({len(changes)}): "
+                f"{', '.join(changes[:20])}{' ...' if len(changes) > 20 else ''}. Put "
+                "them back, or start a new run in another folder"
+            )
+    elif any(files):
+        write_json(stored, now)
+
+
+def _changes(before: dict[str, list], now: dict[str, list]) -> Iterator[str]:
+    """What differs between two splits: part -> list of [name, checksum]."""
+    was, found = (
+        {name: (part, known) for part, files in split.items() for name, known in files}
+        for split in (before, now)
+    )
+    for name in sorted(was.keys() | found.keys()):
+        if name not in found:
+            yield f"{name} is gone"
+        elif name not in was:
+            yield f"{name} is new"
+        elif was[name][1] != found[name][1]:
+            yield f"{name} has changed"
+        elif was[name][0] != found[name][0]:
+            yield f"{name} was in {was[name][0]} and is in {found[name][0]}"

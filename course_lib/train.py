@@ -18,38 +18,29 @@ machine with two GPUs, and likewise on many machines (see torchrun's help):
 
     torchrun --nproc-per-node 2 -m course_lib.train --data photos --out runs/mine
 
-The folder RUN then holds best.pt (for course_lib.predict) and last.pt, previous.pt (to
-resume), history.csv (one line per epoch), report.json (the test, once, with the best
-weights), config.json (all settings), split.json (which photo is in which part, with its
+RUN then holds best.pt (for course_lib.predict), last.pt and previous.pt (to resume),
+history.csv (one line per epoch), report.json (the test, with the best weights),
+config.json (all settings), split.json (which photo is in which part, with its
 checksum), and logs for tensorboard --logdir RUN.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_lib.commands import (
-    FRESH_RATE,
-    OPTIONS,
-    TUNING_RATE,
-    VIEWS,
-    any_console,
-    quoted,
-    say,
-    train_parser,
-    train_settings,
-)
+from course_lib import commands
+from course_lib.commands import quoted, say, write_json
 
 # torch takes seconds to load, so everything that needs it waits for good arguments.
 if TYPE_CHECKING:
@@ -64,43 +55,33 @@ PATIENCE = timedelta(hours=6)  # of the others while one process prepares the da
 
 
 def _data(options: dict[str, Any]) -> Source:
+    """Read the data; process 0 before the others, because it fills a cache."""
+    import torch.distributed as dist
+
     from course_lib.data import sources
     from course_lib.trainer import distributed
 
     if options["size"] is not None and options["size"] < 8:
         raise ValueError(f"--size must be at least 8 pixels, got {options['size']}")
-    watched = distributed.world().writes and sys.stderr.isatty()
-    return _main_first(
-        lambda: sources.source(
-            options["data"],
-            size=options["size"],
-            root=Path(options["root"]),
-            cache=options["cache"] and Path(options["cache"]),
-            download=options["download"],
-            skip_broken=options["skip_broken"],
-            no_test=options["no_test"],
-            progress=watched and not options["quiet"],
-        )
-    )
-
-
-def _main_first(work: Callable[[], Any]) -> Any:
-    """Let process 0 do some work before the others do it, such as fill a cache."""
-    import torch.distributed as dist
-
-    from course_lib.trainer import distributed
-
     world = distributed.world()
+    names = ("size", "download", "skip_broken", "no_test")
+    read = partial(
+        sources.source,
+        options["data"],
+        root=Path(options["root"]),
+        cache=options["cache"] and Path(options["cache"]),
+        progress=world.writes and sys.stderr.isatty() and not options["quiet"],
+        **{name: options[name] for name in names},
+    )
     if world.size == 1:
-        return work()
+        return read()
     patient = dist.new_group(backend="gloo", timeout=PATIENCE)
-    result = work() if world.writes else None
-    with distributed.peers():
-        dist.barrier(patient)
-    result = result if world.writes else work()
-    with distributed.peers():
-        dist.barrier(patient)
-    return result
+    for turn in (True, False):
+        if world.writes is turn:
+            data = read()
+        with distributed.peers():
+            dist.barrier(patient)
+    return data
 
 
 def _trainer(
@@ -116,7 +97,7 @@ def _trainer(
     from course_lib.weights.pretrained import load_pretrained
 
     torch.manual_seed(options["seed"])
-    preprocessing, rate = data.preprocessing, options["learning_rate"]
+    preprocessing, rate = data.preprocessing, commands.FRESH
     model = getattr(resnet, options["arch"])(
         num_classes=len(data.classes),
         in_channels=preprocessing.channels,
@@ -125,23 +106,18 @@ def _trainer(
     if options["weights"] is not None:
         start = load_pretrained(options["weights"], model, data.classes)
         numbers = preprocessing.as_dict() | start.normalization
-        preprocessing = preprocessing.from_dict(numbers)
+        preprocessing, rate = preprocessing.from_dict(numbers), commands.TUNING
         if distributed.world().writes:
             say(f"weights {options['weights']}: {start.message}")
-    if rate is None:
-        rate = FRESH_RATE if options["weights"] is None else TUNING_RATE
     weights = None
     if options["balance"]:
         weights = class_weights(data.parts[0].labels, len(data.classes))
+    given = options["learning_rate"]
+    same = ("epochs", "batch_size", "precision", "compile", "seed", "workers")
     config = TrainerConfig(
-        epochs=options["epochs"],
-        batch_size=options["batch_size"],
-        learning_rate=rate,
+        **{name: options[name] for name in same},
+        learning_rate=rate if given is None else given,
         class_weights=weights,
-        precision=options["precision"],
-        compile=options["compile"],
-        seed=options["seed"],
-        workers=options["workers"],
         progress=not options["quiet"],
         log_dir=out if find_spec("tensorboard") else None,
         checkpoint_dir=out,
@@ -153,59 +129,6 @@ def _trainer(
         augment=AUGMENTATIONS[options["augment"]],
         preprocessing=preprocessing,
     )
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    from course_lib.trainer.checkpoints import write
-
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write(path, lambda file: file.write(text.encode()))
-
-
-def _changes(before: dict[str, list], now: dict[str, list]) -> Iterator[str]:
-    """What differs between two splits: part -> list of [name, checksum]."""
-    was, found = (
-        {
-            name: (part, checksum)
-            for part, files in split.items()
-            for name, checksum in files
-        }
-        for split in (before, now)
-    )
-    for name in sorted(was.keys() | found.keys()):
-        if name not in found:
-            yield f"{name} is gone"
-        elif name not in was:
-            yield f"{name} is new"
-        elif was[name][1] != found[name][1]:
-            yield f"{name} has changed"
-        elif was[name][0] != found[name][0]:
-            yield f"{name} was in {was[name][0]} and is in {found[name][0]}"
-
-
-def _check_split(out: Path, data: Source) -> None:
-    """Store which photo is in which part; on ``--resume`` compare with that.
-
-    Raises:
-        ValueError: lists what has changed.
-    """
-    parts = zip(("train", "validation", "test"), getattr(data, "files", ()))
-    now = {name: [list(file) for file in files] for name, files in parts}
-    stored = out / "split.json"
-    if stored.exists():
-        try:
-            changes = [*_changes(json.loads(stored.read_text("utf-8")), now)]
-        except (ValueError, AttributeError, TypeError) as error:
-            raise ValueError(f"{stored} is damaged ({error})") from None
-        if changes:
-            more = f", and {len(changes) - 20} more" if len(changes) > 20 else ""
-            raise ValueError(
-                f"the photos are not those that {out} began with: "
-                f"{', '.join(changes[:20])}{more}. Put them back, or start a new run "
-                "in another folder"
-            )
-    elif any(now.values()):
-        _write_json(stored, now)
 
 
 def _run(given: dict[str, Any]) -> int:
@@ -222,13 +145,12 @@ def _run(given: dict[str, Any]) -> int:
         if "data" not in given:
             raise ValueError("--resume needs the folder of the run: --out RUN")
         name = Path(given["data"]).name or "data"
-        out = Path("runs") / f"{name}-{given.get('arch', OPTIONS['arch'][1])}"
+        arch = given.get("arch", commands.OPTIONS["arch"].default)
+        out = Path("runs") / f"{name}-{arch}"
     out, config = Path(out), Path(out) / "config.json"
     if resume and not config.is_file():
-        raise ValueError(
-            f"{out} holds no run to resume: there is no {config}. Start one with --data"
-        )
-    options = train_settings(given, out, resume)
+        raise ValueError(f"{out} holds no run to resume; start one with --data")
+    options = commands.train_settings(given, out, resume)
     with distributed.process_group(options["device"]) as device:
         writes = distributed.world().writes
         with Folder(out).lock() if writes else nullcontext():
@@ -239,7 +161,7 @@ def _run(given: dict[str, Any]) -> int:
                         "choose another --out"
                     )
                 # Before the data are read, which can take hours and be interrupted.
-                _write_json(config, {"command": options})
+                write_json(config, {"command": options})
             try:
                 return _train(options, out, device, resume)
             except Exception:
@@ -270,9 +192,9 @@ def _train(
             f"{data.preprocessing.size} px, {len(data.classes)} classes"
         )
         say(f"{options['data']}: {data.note}")
-        say(f"training pictures: {VIEWS[options['augment']]} (see --augment)")
+        say(f"training pictures: {commands.VIEWS[options['augment']]} (see --augment)")
     if world.writes:
-        _check_split(out, data)
+        commands.check_split(out, data.files)
         metadata = {
             "command": options,
             "trainer": trainer.config.as_dict(),
@@ -288,7 +210,7 @@ def _train(
                 "course_lib": course_lib.__version__,
             },
         }
-        _write_json(out / "config.json", metadata)
+        write_json(out / "config.json", metadata)
     try:
         history = trainer.fit(data.parts[0], data.parts[1], resume=resume)
     except TrainingInterrupted as stop:
@@ -300,7 +222,7 @@ def _train(
         return 0
     best = history.best()["epoch"]
     if report is not None:
-        _write_json(out / "report.json", {"epoch": best} | report.as_dict())
+        write_json(out / "report.json", {"epoch": best} | report.as_dict())
         say(f"test, {report.n:,} pictures, weights of epoch {best}:\n{report.table()}")
     if not trainer.saved:
         say(f"error: the last checkpoint is not in {out}", error=True)
@@ -332,8 +254,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 1 if the training failed; 2 for a wrong call or data that
         cannot be used; 130 if it was interrupted.
     """
-    any_console()
-    given = vars(train_parser(__doc__).parse_args(arguments))
+    commands.any_console()
+    given = vars(commands.train_parser(__doc__).parse_args(arguments))
     import torch
 
     from course_lib.data.download import DownloadError

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -316,9 +315,8 @@ def test_photos_that_changed_are_named_on_resume(change, said, tmp_path):
         [["b.png", "33"]],
         [["c.png", "44"]],
     ]
-    data = SimpleNamespace(files=before)
-    train._check_split(tmp_path, data)
-    train._check_split(tmp_path, data)  # the same again
+    commands.check_split(tmp_path, before)
+    commands.check_split(tmp_path, before)  # the same again
     now = copy.deepcopy(before)
     if change == "rename":
         now[0][0][0] = "z.png"
@@ -329,10 +327,10 @@ def test_photos_that_changed_are_named_on_resume(change, said, tmp_path):
     else:
         now[2].append(now[0].pop(0))
     with pytest.raises(ValueError, match=said):
-        train._check_split(tmp_path, SimpleNamespace(files=now))
+        commands.check_split(tmp_path, now)
     (tmp_path / "split.json").write_text("[]")
     with pytest.raises(ValueError, match="damaged"):
-        train._check_split(tmp_path, data)
+        commands.check_split(tmp_path, before)
 
 
 @pytest.mark.parametrize(

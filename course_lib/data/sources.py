@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
-from course_lib.data.augment import digit_views, photo_views
 from course_lib.data.cache import Decoded, decode
 from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.digits import digits, mnist
@@ -49,7 +45,6 @@ class Source(NamedTuple):
     parts: tuple[ByteImages, ByteImages, ByteImages]  # train, validation, test
     classes: tuple[str, ...]
     preprocessing: Preprocessing
-    augment: Callable[[Tensor, torch.Generator], Tensor]  # the usual one for the data
     note: str  # how it was split, to print
     # Of each part, for photos from a folder: (name below it, SHA-256 of the bytes).
     files: tuple[list[tuple[str, str]], ...] = ([], [], [])
@@ -101,7 +96,7 @@ def source(
         chosen, note = _divide(files, home, said, decoded.pixels, bad, no_test)
         facts = decoded.path, files.labels
         parts = tuple(ByteImages(*facts, part, files.classes) for part in chosen)
-        made = Source(parts, files.classes, how, photo_views, note)
+        made = Source(parts, files.classes, how, note)
         if name in NAMES:
             return made
         names = [path.relative_to(files.root).as_posix() for path in files.paths]
@@ -124,7 +119,7 @@ def _digits(name: str, size: int, root: Path, download: bool) -> Source:
         raise ValueError(f"mnist has 28 pixels per side, so --size {size} is wrong")
     mean, std = DIGITS[name]
     whole = Preprocessing(size, size, (mean,), (std,))
-    return Source(tuple(sets), sets[0].classes, whole, digit_views, note)
+    return Source(tuple(sets), sets[0].classes, whole, note)
 
 
 def _synthetic(size: int) -> Source:
@@ -133,7 +128,7 @@ def _synthetic(size: int) -> Source:
     drawn = (SyntheticCracks(split, how.resize, n) for split, n in COUNTS.items())
     parts = tuple(ByteImages(*d.arrays(workers), classes=CRACK_CLASSES) for d in drawn)
     note = "drawn cracks; no picture is in two parts"
-    return Source(parts, CRACK_CLASSES, how, photo_views, note)
+    return Source(parts, CRACK_CLASSES, how, note)
 
 
 def _find(
