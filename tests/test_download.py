@@ -15,12 +15,8 @@ import pytest
 from PIL import Image
 
 from course_lib.data import download, sdnet2018
-from course_lib.data.download import DownloadError, RemoteFile, extract_zip, fetch
-from course_lib.data.sdnet2018 import (
-    SDNET2018_FILE,
-    download_sdnet2018,
-    read_sdnet2018,
-)
+from course_lib.data.download import DownloadError, extract_zip, fetch
+from course_lib.data.sdnet2018 import download_sdnet2018, read_sdnet2018
 
 BODY = bytes(range(256)) * 4000  # 1 MB
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -51,14 +47,7 @@ def server(monkeypatch):
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state = SimpleNamespace(body=BODY, kind="application/zip", code=200, asked=0)
     state.cut, state.silence = None, 0
-    state.remote = RemoteFile(
-        url=f"http://127.0.0.1:{httpd.server_port}/file?x=1",
-        name="file.zip",
-        size=len(BODY),
-        md5=MD5,
-        page="https://example.org/page",
-        other_way="Or else.",
-    )
+    state.url = f"http://127.0.0.1:{httpd.server_port}/file?x=1"
     httpd.state = state
     thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
     thread.start()
@@ -69,7 +58,9 @@ def server(monkeypatch):
 
 
 def get(server, folder):
-    return fetch(server.remote, folder, progress=False)
+    path = folder / "file.zip"
+    fetch(server.url, path, MD5, "By hand: so.", progress=False)
+    return path
 
 
 def test_whole_file_once(server, tmp_path):
@@ -88,25 +79,13 @@ def test_what_a_killed_download_left_is_thrown_away(server, tmp_path, left):
     assert [p.name for p in tmp_path.iterdir()] == ["file.zip"]
 
 
-def check_instructions(message, folder):
-    for part in (
-        "file.zip could not be fetched",
-        "https://example.org/page",
-        "http://127.0.0.1",
-        MD5,
-        "1,024,000 bytes",
-        str(folder / "file.zip"),
-        "Or else.",
-    ):
-        assert part in message
-
-
 def refused(server, folder, reason):
     """The call fails for this reason, with all instructions, and leaves nothing."""
     before = {p: p.read_bytes() for p in folder.iterdir()}
     with pytest.raises(DownloadError, match=reason) as caught:
         get(server, folder)
-    check_instructions(str(caught.value), folder)
+    assert str(caught.value).startswith("file.zip could not be fetched: ")
+    assert str(caught.value).endswith(".\nBy hand: so.")
     assert {p: p.read_bytes() for p in folder.iterdir()} == before
     assert socket.getdefaulttimeout() is None
 
@@ -120,8 +99,7 @@ def test_a_refusal_says_what_to_do(server, tmp_path, code):
 def test_no_network(server, tmp_path):
     with socket.socket() as free:  # a port on which nobody listens
         free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-        server.remote = server.remote._replace(url=url)
+        server.url = f"http://127.0.0.1:{free.getsockname()[1]}/"
         refused(server, tmp_path, "refused")
 
 
@@ -160,7 +138,7 @@ def test_no_space(server, tmp_path, monkeypatch):
 
 
 def test_progress_bar(server, tmp_path, capsys):
-    fetch(server.remote, tmp_path, progress=True)
+    fetch(server.url, tmp_path / "file.zip", MD5, "", progress=True)
     assert "1.02M/1.02M" in capsys.readouterr().err
     (tmp_path / "file.zip").unlink()
     get(server, tmp_path)
@@ -259,15 +237,16 @@ def nested(path, names):
     return path.read_bytes()
 
 
+def publish(server, monkeypatch, name):
+    monkeypatch.setattr(sdnet2018, "URL", server.url)
+    monkeypatch.setattr(sdnet2018, "ARCHIVE", name)
+    monkeypatch.setattr(sdnet2018, "MD5", hashlib.md5(server.body).hexdigest())
+
+
 def test_sdnet2018_from_the_server_to_items(server, tmp_path, monkeypatch):
     names = ["D/CD/7001-1.jpg", "D/UD/7001-2.jpg", "W/UW/7069-1.jpg"]
     server.body = nested(tmp_path / "made.zip", names)
-    remote = server.remote._replace(
-        name="DATA.zip",
-        size=len(server.body),
-        md5=hashlib.md5(server.body).hexdigest(),
-    )
-    monkeypatch.setattr(sdnet2018, "SDNET2018_FILE", remote)
+    publish(server, monkeypatch, "DATA.zip")
     root = tmp_path / "root"
     download_sdnet2018(root, progress=False)
     assert {p.name for p in root.iterdir()} == {"DATA.zip", "SDNET2018"}
@@ -288,9 +267,7 @@ def archive(server, tmp_path, monkeypatch):
     """A wrong archive on the server."""
     zipped(tmp_path / "made.zip", [("ReadMe.txt", b"hi")])
     server.body = (tmp_path / "made.zip").read_bytes()
-    md5 = hashlib.md5(server.body).hexdigest()
-    remote = server.remote._replace(size=len(server.body), md5=md5)
-    monkeypatch.setattr(sdnet2018, "SDNET2018_FILE", remote)
+    publish(server, monkeypatch, "file.zip")
 
 
 def unpacking_fails(tmp_path, reason):
@@ -311,7 +288,13 @@ def test_a_full_disk_leaves_nothing_but_the_archive(archive, tmp_path, monkeypat
     unpacking_fails(tmp_path, r"file\.zip was not unpacked: .*No space left")
 
 
-def test_the_published_file():
-    assert SDNET2018_FILE.size == 528_286_896
-    assert SDNET2018_FILE.md5 == "677411e784f194422c90f52d9ed0d7c6"
-    assert "kagglehub" in SDNET2018_FILE.other_way
+def test_a_failure_says_which_file_to_fetch_and_where_to_put_it(
+    server, tmp_path, monkeypatch
+):
+    server.code = 403
+    monkeypatch.setattr(sdnet2018, "URL", server.url)
+    with pytest.raises(DownloadError, match=r"_ALL\.zip could not .*403") as caught:
+        download_sdnet2018(tmp_path, progress=False)
+    size_and_md5 = "528,286,896 bytes, MD5 677411e784f194422c90f52d9ed0d7c6"
+    for part in ("all_datasets/48/", size_and_md5, str(tmp_path), "kagglehub"):
+        assert part in str(caught.value)

@@ -13,9 +13,8 @@ import socket
 import sys
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
 
-__all__ = ["DownloadError", "RemoteFile", "extract_zip", "fetch"]
+__all__ = ["DownloadError", "extract_zip", "fetch"]
 
 TIMEOUT = 30.0  # seconds without a byte
 
@@ -24,54 +23,39 @@ class DownloadError(RuntimeError):
     """A file could not be fetched or unpacked; the message says what to do."""
 
 
-class RemoteFile(NamedTuple):
-    """A published file, and how to know that one has it whole."""
-
-    url: str
-    name: str
-    size: int  # bytes
-    md5: str
-    page: str  # where a person finds the file with a browser
-    other_way: str = ""  # a closing sentence of the message
-
-
-def fetch(remote: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
-    """Return the path of a file, fetching it if nobody put it there by hand.
+def fetch(
+    url: str, path: Path, md5: str, by_hand: str, *, progress: bool = True
+) -> None:
+    """Fetch a file, unless somebody put it there by hand.
 
     Raises:
-        DownloadError: says why it failed, which file is wanted, from where, its size
-            and MD5, and where to put it by hand. No part of it is left.
+        DownloadError: says why it failed and, in the words of ``by_hand``, what to do.
+            No part of the file is left.
     """
     from torchvision.datasets.utils import check_md5, download_url
 
-    path = folder / remote.name
     part = path.with_name(path.name + ".part")
     usual_timeout = socket.getdefaulttimeout()
     try:
         if path.is_file():
-            if check_md5(path, remote.md5):
-                return path
+            if check_md5(path, md5):
+                return
             raise RuntimeError(f"checksum mismatch: {path} is another file, delete it")
         part.unlink(missing_ok=True)  # of a process that was killed
         socket.setdefaulttimeout(TIMEOUT)  # torchvision would wait for ever
         with contextlib.redirect_stderr(sys.stderr if progress else io.StringIO()):
-            download_url(remote.url, folder, part.name)
-        if not check_md5(part, remote.md5):
+            download_url(url, path.parent, part.name)
+        if not check_md5(part, md5):
             raise RuntimeError("checksum mismatch: the server sent another file")
         part.replace(path)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise DownloadError(
-            f"{remote.name} could not be fetched: {error}.\n"
-            f"By hand: fetch it with a browser from {remote.page}\n"
-            f"  (direct link {remote.url})\n"
-            f"  {remote.size:,} bytes, MD5 {remote.md5}\n"
-            f"and put it at {path}, then run this again. {remote.other_way}".rstrip()
+            f"{path.name} could not be fetched: {error}.\n{by_hand}"
         ) from error
     finally:
         socket.setdefaulttimeout(usual_timeout)
         with contextlib.suppress(OSError):
             part.unlink()
-    return path
 
 
 def extract_zip(archive: Path, target: Path) -> None:

@@ -12,36 +12,30 @@ import csv
 import re
 import tempfile
 import warnings
-from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from course_lib.data.classes import CRACK_CLASSES, SURFACES
 from course_lib.data.clutter import is_clutter
-from course_lib.data.download import DownloadError, RemoteFile, extract_zip, fetch
+from course_lib.data.download import DownloadError, extract_zip, fetch
 from course_lib.data.folders import PhotoFiles, find_photos
 from course_lib.data.photos import Skipped
 
-__all__ = [
-    "SDNET2018_FILE",
-    "SourcePhoto",
-    "download_sdnet2018",
-    "read_sdnet2018",
-    "source_photos",
-]
+__all__ = ["SourcePhoto", "download_sdnet2018", "read_sdnet2018", "source_photos"]
 
-SDNET2018_FILE = RemoteFile(
-    url="https://digitalcommons.usu.edu/cgi/viewcontent.cgi"
-    "?filename=2&article=1047&context=all_datasets&type=additional",
-    name="DATA_Maguire_20180517_ALL.zip",
-    size=528_286_896,
-    md5="677411e784f194422c90f52d9ed0d7c6",
-    page="https://digitalcommons.usu.edu/all_datasets/48/",
-    other_way="Another way is the package kagglehub: "
+URL = (
+    "https://digitalcommons.usu.edu/cgi/viewcontent.cgi"
+    "?filename=2&article=1047&context=all_datasets&type=additional"
+)
+MD5 = "677411e784f194422c90f52d9ed0d7c6"
+ARCHIVE = "DATA_Maguire_20180517_ALL.zip"
+_BY_HAND = (
+    f"By hand: fetch {ARCHIVE} (528,286,896 bytes, MD5 {MD5}) with a browser from "
+    "https://digitalcommons.usu.edu/all_datasets/48/, put it into {root}, and run this "
+    "again with --download. Another way is the package kagglehub: "
     'kagglehub.dataset_download("aniruddhsharma/'
-    'structural-defects-network-concrete-crack-images") returns a folder that '
-    "is read as the root of SDNET2018.",
+    'structural-defects-network-concrete-crack-images") returns a folder for --root.'
 )
 _LAYOUTS = (  # the published archive's, the Kaggle mirror's; folders by label
     ("D/UD", "D/CD", "P/UP", "P/CP", "W/UW", "W/CW"),
@@ -90,7 +84,7 @@ def source_photos() -> dict[str, SourcePhoto]:
 def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
     """List the patches below a folder by class and name, and the split of each.
 
-    A tree with gaps works, with a warning that says what is missing.
+    A tree with gaps works, with a warning.
 
     Args:
         root: holds the official tree (``D/CD`` ...) or the Kaggle mirror's
@@ -104,15 +98,12 @@ def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
     if not folders:
         raise FileNotFoundError(
             f"no SDNET2018 tree (D/CD, D/UD, P/CP, ... or Decks/Cracked, ...) below "
-            f"{root}. Add --download to fetch {SDNET2018_FILE.name} (528 MB) and "
-            f"unpack it there, or put the file there yourself, from "
-            f"{SDNET2018_FILE.page}. {SDNET2018_FILE.other_way} Without it, the data "
-            'set "synthetic" has the same six classes.'
+            f"{root}; add --download to fetch it. {_BY_HAND.format(root=root)} Without "
+            'it, the data set "synthetic" has the same six classes.'
         )
     files = PhotoFiles(
         next(iter(folders.values())).parents[1], [], [], CRACK_CLASSES, []
     )
-    found: Counter[tuple[str, int]] = Counter()
     splits = []
     for label, folder in folders.items():
         for path, reason in find_photos(folder):
@@ -126,8 +117,14 @@ def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
                 files.paths.append(path)
                 files.labels.append(label)
                 splits.append(source_photos()[photo].split)
-                found[photo, label] += 1
-    _warn_of_gaps(files.root, found)
+    counts = [sum(photo.patches) for photo in source_photos().values()]
+    if len(files.paths) < (total := sum(counts) - len(CONTRADICTIONS)):
+        warnings.warn(
+            f"{files.root} has {len(files.paths):,} of SDNET2018's {total:,} patches; "
+            "where a photo has only cracked or only uncracked ones, a network can "
+            "learn the photo instead of the crack",
+            stacklevel=2,
+        )
     return files, splits
 
 
@@ -135,11 +132,12 @@ def download_sdnet2018(root: Path, *, progress: bool = True) -> None:
     """Fetch SDNET2018 into a folder and unpack it there, unless a tree is there.
 
     Raises:
-        DownloadError: which file, from where, its MD5, where to put it.
+        DownloadError: why, and which file to fetch by hand, from where.
     """
     if _class_folders(Path(root)):
         return
-    archive = fetch(SDNET2018_FILE, Path(root), progress=progress)
+    archive = Path(root, ARCHIVE)
+    fetch(URL, archive, MD5, _BY_HAND.format(root=root), progress=progress)
     with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as scratch:
         outer, tree = Path(scratch, "outer"), Path(scratch, "tree")
         extract_zip(archive, outer)
@@ -166,26 +164,3 @@ def _class_folders(root: Path) -> dict[int, Path]:
             if official or mirror:
                 return official or mirror
     return {}
-
-
-def _warn_of_gaps(root: Path, found: Counter[tuple[str, int]]) -> None:
-    """Compare the patches of each photo and label with the published set."""
-    published = Counter(
-        {(p, c): n for p, row in source_photos().items() for c, n in enumerate(row[0])}
-    )
-    published.subtract((photo, label) for label, photo, _ in CONTRADICTIONS)
-    if found == published:
-        return
-    photos = {photo for photo, _ in found}
-    text = (
-        f"{root} holds {found.total():,} of SDNET2018's {published.total():,} patches, "
-        f"of {len(photos)} of its {len(source_photos())} photos."
-    )
-    missing = published - found
-    if one_sided := sorted(p for p, c in missing if p in photos and not found[p, c]):
-        text += (
-            f" Of {len(one_sided)} photos one label is missing altogether "
-            f"({', '.join(one_sided[:6])} ...): a network can learn the photo there "
-            "instead of the crack."
-        )
-    warnings.warn(text, stacklevel=3)
