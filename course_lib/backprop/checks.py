@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor
 
@@ -14,21 +16,15 @@ KNOWN_FORWARDS = {kind.forward for kind in (ResNet, BasicBlock, Bottleneck, Plai
 
 
 def check_model(model: ResNet, images: Tensor) -> None:
-    """Whether the backward pass by hand fits this model and these images.
-
-    Raises:
-        TypeError: if the model is none of the course's nets, or changes a forward.
-        ValueError: names the argument, its value and the remedy.
-    """
+    """Refuse a model or images that the backward pass by hand does not fit."""
     if not isinstance(model, ResNet):
         raise TypeError(
             f"model must be a net of course_lib.resnet, got {_type(model)}; load its "
             "state_dict into one of resnet18() ... resnet152(), or unwrap it"
         )
-    stages = (model.layer1, model.layer2, model.layer3, model.layer4)
-    units = {unit for stage in stages for unit in stage}
     for name, module in model.named_modules():
-        if module in {model, *units} and type(module).forward not in KNOWN_FORWARDS:
+        whole_or_unit = re.fullmatch(r"(layer\d\.\d+)?", name)
+        if whole_or_unit and type(module).forward not in KNOWN_FORWARDS:
             raise TypeError(
                 f"{name or 'model'} is a {_type(module)} with a forward of its own; "
                 "its backward by hand is not known"
@@ -45,12 +41,7 @@ def check_labels(
     weight: Tensor | None,
     label_smoothing: float,
 ) -> None:
-    """Whether labels and options suit a loss over ``classes`` classes.
-
-    Raises:
-        TypeError: if the labels are no tensor.
-        ValueError: names the argument, its value and the remedy.
-    """
+    """Refuse labels and options that do not suit a loss over ``classes`` classes."""
     if not isinstance(labels, Tensor):
         raise TypeError(f"labels must be a tensor, got {_type(labels)}")
     if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
@@ -63,21 +54,17 @@ def check_labels(
             f"labels must lie in 0 ... {classes - 1}, as the net has {classes} "
             f"outputs, got {wrong}"
         )
-    if weight is not None and weight.shape != (classes,):
-        raise ValueError(
-            f"weight must be a tensor [{classes}], one number per class, got "
-            f"{list(weight.shape)}"
-        )
-    if weight is not None and weight.dtype != images.dtype:
-        raise ValueError(
-            f"weight is {weight.dtype}, and images are {images.dtype}; "
-            "use weight.to(images)"
-        )
-    if weight is not None and not weight[labels].sum() > 0:
-        raise ValueError(
-            "weight must be positive for at least one of the labels in the batch, got "
-            f"{weight[labels].unique().tolist()}"
-        )
+    if weight is not None:
+        if weight.dtype != images.dtype or weight.shape != (classes,):
+            raise ValueError(
+                f"weight must be {images.dtype} [{classes}], as the images and one "
+                f"number per class, got {weight.dtype} {list(weight.shape)}"
+            )
+        if not weight[labels].sum() > 0:
+            raise ValueError(
+                "weight must be positive for at least one of the labels in the batch, "
+                f"got {weight[labels].unique().tolist()}"
+            )
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must lie in 0 ... 1, got {label_smoothing}")
 

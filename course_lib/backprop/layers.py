@@ -1,15 +1,11 @@
 """Each operation of ResNet forward, and right beside it its backward by hand.
 
 ``*_forward`` returns the output and ``saved``, what backward will need.
-``*_backward(delta, saved)`` takes δ, the gradient of the loss L at that output,
-and returns the gradients at the operation's inputs, in their order. Nothing here
-asks autograd; the functions run with and without it.
+``*_backward(delta, saved)`` takes δ, the gradient of the loss L at that output, and
+returns the gradients at the operation's inputs, in their order. Nothing asks autograd.
 
-In the shapes B is the batch, C the channels in, O the channels out, H and W the size
-of a map, H' and W' its size behind a window. Sources: the derivations in the course's
-chapter on backpropagation; batch normalization: Ioffe and Szegedy (2015),
-https://arxiv.org/abs/1502.03167, section 3; residual addition: He et al. (2015),
-https://arxiv.org/abs/1512.03385, equations 1 and 2.
+Shapes: B images, C channels in, O out, maps of H x W before and H' x W' after a window.
+The course's chapter on backpropagation derives all of this.
 """
 
 from __future__ import annotations
@@ -44,16 +40,9 @@ def conv2d_forward(
 ) -> tuple[Tensor, Saved]:
     """z[b,o,i,j] = b[o] + Σ_c,k,l w[o,c,k,l] · x[b,c,iS−P+kD,jS−P+lD].
 
-    Args:
-        x: [B, C, H, W].
-        w: [O, C, K, K], or two sizes K.
-        b: [O], or None.
-        stride: S, one number or (rows, columns), as the next two.
-        padding: P, zeros on each side.
-        dilation: D.
-
-    Returns:
-        z [B, O, H', W'] and saved.
+    From x [B, C, H, W], w [O, C, K, K] and b [O] to z [B, O, H', W'] and saved. The
+    stride S, the padding P (zeros on each side) and the dilation D are one number or
+    (rows, columns); K may be two sizes as well.
     """
     stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
     z = F.conv2d(x, w, b, stride, padding, dilation)
@@ -63,15 +52,7 @@ def conv2d_forward(
 def conv2d_backward(
     delta: Tensor, saved: Saved
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Gradients of a convolution.
-
-    Args:
-        delta: ∂L/∂z [B, O, H', W'].
-        saved: from :func:`conv2d_forward`.
-
-    Returns:
-        ∂L/∂x [B, C, H, W], ∂L/∂w [O, C, K, K] and ∂L/∂b [O] (None without b).
-    """
+    """∂L/∂x, ∂L/∂w and ∂L/∂b (None without b) for δ = ∂L/∂z [B, O, H', W']."""
     x, w, has_bias, stride, padding, dilation = saved
 
     # ∂x: δ goes back through the weights that it came by. A transposed convolution
@@ -128,17 +109,16 @@ def batch_norm_forward(
 ) -> tuple[Tensor, Saved]:
     """BN: y = γ ẑ + β with ẑ = (z − μ) / √(σ² + ε), channel by channel.
 
+    Ioffe and Szegedy (2015), https://arxiv.org/abs/1502.03167, section 3.
+
     Args:
-        z: [B, C, H, W].
+        z: [B, C, H, W], as y.
         gamma: γ [C].
         beta: β [C].
         running: mean and variance [C] to use in eval mode; None is train mode,
             where the batch's own mean and biased variance are used. No running
             statistics are updated.
         eps: ε.
-
-    Returns:
-        y [B, C, H, W] and saved.
     """
     own = running is None
     mu = z.mean(dim=(0, 2, 3)) if own else running[0]
@@ -155,15 +135,7 @@ def batch_norm_forward(
 
 
 def batch_norm_backward(delta: Tensor, saved: Saved) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of batch normalization, in the mode of its forward.
-
-    Args:
-        delta: ∂L/∂y [B, C, H, W].
-        saved: from :func:`batch_norm_forward`.
-
-    Returns:
-        ∂L/∂z [B, C, H, W], ∂L/∂γ [C] and ∂L/∂β [C].
-    """
+    """∂L/∂z, ∂L/∂γ and ∂L/∂β for δ = ∂L/∂y, in the mode (train, eval) of forward."""
     z_hat, gamma, inv_sigma, own, _ = saved
     m = z_hat.numel() // z_hat.shape[1]  # values per channel: B·H·W
 
@@ -199,17 +171,10 @@ def max_pool_forward(
     padding: Pair = 0,
     dilation: Pair = 1,
 ) -> tuple[Tensor, Saved]:
-    """The largest number of each window; windows may overlap.
+    """The largest number of each window: [B, C, H, W] to [B, C, H', W'].
 
-    Args:
-        x: [B, C, H, W].
-        kernel_size: K, one number or (rows, columns), as the others.
-        stride: S; None is K.
-        padding: P, at most K / 2; the ring never wins.
-        dilation: D.
-
-    Returns:
-        y [B, C, H', W'] and saved.
+    The sizes are those of a convolution. The padding never wins; it is at most half
+    of ``kernel_size``, which is also the stride unless told.
     """
     # winner: for each window the flat position i·W + j of its largest number; at
     # a tie, the first in reading order.
@@ -295,7 +260,7 @@ def cross_entropy_backward(delta: Tensor | float, saved: Saved) -> Tensor:
 
 
 def fork_forward(x: Tensor) -> tuple[tuple[Tensor, Tensor], Saved]:
-    """Send x down two ways, the branch F and the shortcut: (x, x) and saved."""
+    """Send x down two ways, the branch F and the shortcut (He et al. 2015, eq. 1)."""
     return (x, x), ()
 
 

@@ -24,17 +24,11 @@ Chain = Iterator[tuple[str, nn.Module]]
 
 
 class Step(NamedTuple):
-    """What forward keeps of one operation.
+    """What forward keeps of one operation."""
 
-    Attributes:
-        name: of the module, such as ``"layer1.0.conv2"``.
-        module: a layer, or a residual unit without its last ReLU.
-        saved: what its backward needs; for a unit the steps of its two ways.
-    """
-
-    name: str
-    module: nn.Module
-    saved: Any
+    name: str  # of the module, such as "layer1.0.conv2"
+    module: nn.Module  # a layer, or a residual unit without its last ReLU
+    saved: Any  # what its backward needs; for a unit the steps of its two ways
 
 
 @torch.no_grad()
@@ -85,8 +79,7 @@ def gradients(
 def forward(model: ResNet, images: Tensor) -> tuple[Tensor, list[Step]]:
     """The logits [B, num_classes], equal to ``model(images)``, and what is saved.
 
-    Running statistics stay as they are. Arguments and errors as for
-    :func:`gradients`.
+    Running statistics stay as they are; arguments and errors as in :func:`gradients`.
     """
     check_model(model, images)
     return chain_forward(_net(model), images)
@@ -94,15 +87,10 @@ def forward(model: ResNet, images: Tensor) -> tuple[Tensor, list[Step]]:
 
 @torch.no_grad()
 def backward(delta: Tensor, saved: list[Step]) -> dict[str, Tensor]:
-    """All gradients, as :func:`gradients`, from δ at the logits [B, num_classes].
+    """All gradients, from δ at the logits [B, num_classes] and what forward saved.
 
-    Args:
-        delta: ∂L/∂z for the logits z.
-        saved: from :func:`forward`.
-
-    Returns:
-        The gradients in the order in which they are found, from ``"fc.weight"`` to
-        ``"conv1.weight"`` and ``"input"``.
+    They come in the order in which they are found, from ``"fc.weight"`` to
+    ``"conv1.weight"`` and ``"input"``.
     """
     found: dict[str, Tensor] = {}
     delta = chain_backward(delta, saved, found)
@@ -113,10 +101,8 @@ def backward(delta: Tensor, saved: list[Step]) -> dict[str, Tensor]:
 def update_running_statistics(saved: list[Step]) -> None:
     """Move the running statistics of every BN in train mode, as its forward would.
 
-    The running variance gets the unbiased variance of the batch (divided by m − 1).
-
-    Args:
-        saved: from :func:`forward`; its BN modules are changed.
+    ``saved``, from :func:`forward`, knows the modules. The running variance gets the
+    unbiased variance of the batch (divided by m − 1).
     """
     for step in saved:
         if isinstance(step.module, (BasicBlock, Bottleneck)):
@@ -125,9 +111,9 @@ def update_running_statistics(saved: list[Step]) -> None:
         elif isinstance(step.module, nn.BatchNorm2d) and step.module.training:
             bn, (z_hat, *_, (mu, var)) = step.module, step.saved
             m = z_hat.numel() // z_hat.shape[1]
-            bn.running_mean.mul_(1 - bn.momentum).add_(mu, alpha=bn.momentum)
-            bn.running_var.mul_(1 - bn.momentum)
-            bn.running_var.add_(var * (m / (m - 1)), alpha=bn.momentum)
+            pairs = (bn.running_mean, mu), (bn.running_var, var * (m / (m - 1)))
+            for running, of_batch in pairs:
+                running.mul_(1 - bn.momentum).add_(of_batch, alpha=bn.momentum)
             bn.num_batches_tracked += 1
 
 
@@ -186,36 +172,26 @@ def chain_backward(
 # One step ------------------------------------------------------------------------
 
 
+def _window(module: nn.Conv2d | nn.MaxPool2d) -> dict[str, Any]:
+    return {name: getattr(module, name) for name in ("stride", "padding", "dilation")}
+
+
 def step_forward(name: str, module: nn.Module, x: Tensor) -> tuple[Tensor, Any]:
     match module:
         case nn.Conv2d(groups=1, padding_mode="zeros"):
-            return layers.conv2d_forward(
-                x,
-                module.weight,
-                module.bias,
-                stride=module.stride,
-                padding=module.padding,
-                dilation=module.dilation,
-            )
+            w, b = module.weight, module.bias
+            return layers.conv2d_forward(x, w, b, **_window(module))
         case nn.BatchNorm2d(affine=True, track_running_stats=True):
+            gamma, beta = module.weight, module.bias
             running = (module.running_mean, module.running_var)
+            running = None if module.training else running
             return layers.batch_norm_forward(
-                x,
-                module.weight,
-                module.bias,
-                running=None if module.training else running,
-                eps=module.eps,
+                x, gamma, beta, running=running, eps=module.eps
             )
         case nn.ReLU():
             return layers.relu_forward(x)
         case nn.MaxPool2d(ceil_mode=False):
-            return layers.max_pool_forward(
-                x,
-                module.kernel_size,
-                stride=module.stride,
-                padding=module.padding,
-                dilation=module.dilation,
-            )
+            return layers.max_pool_forward(x, module.kernel_size, **_window(module))
         case nn.Identity():
             return x, ()
         case nn.AdaptiveAvgPool2d(output_size=1 | (1, 1)):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
-
 import torch
 from torch import Tensor
 
@@ -12,9 +10,9 @@ __all__ = ["sgd_step"]
 
 @torch.no_grad()
 def sgd_step(
-    parameters: Mapping[str, Tensor],
-    gradients: Mapping[str, Tensor],
-    velocity: MutableMapping[str, Tensor],
+    parameters: dict[str, Tensor],
+    gradients: dict[str, Tensor],
+    velocity: dict[str, Tensor],
     *,
     lr: float,
     momentum: float = 0.0,
@@ -33,10 +31,9 @@ def sgd_step(
     importance of initialization and momentum in deep learning") put η into v.
 
     Args:
-        parameters: the weights by name, such as ``dict(model.named_parameters())``;
-            changed in place.
-        gradients: one of the same shape for each of these names. Further names,
-            such as ``"input"``, are ignored.
+        parameters: the weights by name, such as ``dict(model.named_parameters())``.
+        gradients: one for each of these names; further ones, such as ``"input"``, are
+            ignored.
         velocity: empty before the first step; the steps keep it.
         lr: η, at least 0.
         momentum: μ, at least 0.
@@ -44,10 +41,10 @@ def sgd_step(
 
     Raises:
         KeyError: if a parameter has no gradient.
-        ValueError: names the argument, its value and the remedy.
+        ValueError: if η, μ or λ is negative.
     """
-    settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-    for name, value in settings.items():
+    rates = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+    for name, value in rates.items():
         if not value >= 0:
             raise ValueError(f"{name} must be at least 0, got {value}")
     if missing := sorted(parameters.keys() - gradients.keys()):
