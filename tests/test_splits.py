@@ -98,7 +98,8 @@ def split(names, classes="ab", copies=None, parts=SPLITS[1:]):
     """Split photos given as (class, file name); each is a picture of its own."""
     labels = [classes.index(cls) for cls, _ in names]
     copies = range(len(names)) if copies is None else copies
-    return split_photos([n for _, n in names], labels, copies, classes, parts)
+    home, note = split_photos([n for _, n in names], labels, copies, classes, parts)
+    return [[i for i, p in enumerate(home) if p == part] for part in range(3)], note
 
 
 @settings(deadline=None, max_examples=40)

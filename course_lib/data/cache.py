@@ -1,8 +1,7 @@
 """Decode photos once; every later epoch and run maps the bytes from one file.
 
-A JPEG of 256 px takes about a millisecond to decode, and every epoch would do it
-again. The file is an ordinary ``.npy`` with 64 bytes more for each picture, the SHA-256
-of its file and that of its pixels, which tell copies and later changes.
+The file is an ordinary ``.npy`` with 64 bytes more for each picture, the SHA-256 of its
+file and that of its pixels, which tell copies and later changes.
 """
 
 from __future__ import annotations
@@ -55,9 +54,9 @@ def decode(
 ) -> Decoded:
     """Decode photos into one file, or find them decoded.
 
-    The file's name covers the path, length and modification time of every photo: a
-    changed, added or removed one leads to a new file, and the old one is removed. It
-    is written under another name and renamed at the end; a second process waits.
+    The file's name covers the path, length and modification time of every photo: after
+    a change there is a new file, and the old one is removed. It is written under
+    another name and renamed at the end; a second process waits.
 
     Args:
         paths: the photos, at least one.
@@ -71,8 +70,8 @@ def decode(
         PhotoError: if a photo has vanished.
     """
     head = io.BytesIO()
-    color = (3,) * (how.channels == 3)
-    shape = (len(paths), how.resize, how.resize, *color)
+    shape = (len(paths), how.resize, how.resize, how.channels)
+    shape = shape if how.channels == 3 else shape[:3]
     facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(head, facts)
     start = len(head.getvalue()) + int(np.prod(shape))

@@ -29,10 +29,8 @@ _NAMES = re.compile(
 
 
 def is_clutter(path: str | os.PathLike[str]) -> bool:
-    """Whether a file or folder is no data, by the last part of its path.
+    """Whether the last part of a path is hidden, temporary or a system's own.
 
-    True for what is hidden (``.ipynb_checkpoints``, ``._x.jpg``), temporary
-    (``x.part``, ``~$x``) or a system's own (``Thumbs.db``, ``__MACOSX``, ``@eaDir``,
-    ``$RECYCLE.BIN``). Every reader passes over these without a word; nothing is opened.
+    Every reader passes over such files and folders without a word.
     """
     return _NAMES.fullmatch(Path(path).name) is not None

@@ -1,8 +1,7 @@
 """The photos of a folder, by name: which files are some, and of which class.
 
-``torchvision.datasets.ImageFolder(root, loader=open_photo)`` reads a tidy folder just
-as well. This module is for the others: ImageFolder takes ``.ipynb_checkpoints`` for a
-class, and passes in silence over folders that it cannot read.
+``torchvision.datasets.ImageFolder`` reads a tidy folder just as well, but takes
+``.ipynb_checkpoints`` for a class, and passes in silence over what it cannot read.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ def read_folder(
 
     Args:
         root: the folder that holds the class folders.
-        classes: their names in the order of the labels; one without a folder has no
-            photos then. By default every folder is a class, in sorted order.
+        classes: their names in the order of the labels, which then may lack a folder.
+            By default every folder is a class, in sorted order.
 
     Raises:
         ValueError: if there is no class folder, if one is empty, or if two look alike.
@@ -118,11 +117,9 @@ def folders_in(root: Path) -> list[Path]:
 
 
 def find_photos(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """List the files of a folder tree, in an order that no platform changes.
+    """Each file of a tree but clutter, and why it is no photo (None: it may be).
 
-    Yields:
-        Each file but clutter, and why it cannot be a photo (None if it may be one);
-        also folders that cannot be read, and links to folders, which are not followed.
+    Folders that cannot be read, and links to folders, are listed as well.
     """
     closed: list[OSError] = []
     for parent, folders, names in os.walk(folder, onerror=closed.append):
@@ -162,10 +159,7 @@ def _printable(path: Path) -> str:
 def report_skipped(
     skipped: Sequence[Skipped], total: int, where: Path, *, skip: bool
 ) -> None:
-    """Raise a PhotoError for files that cannot be used, or warn that they are skipped.
-
-    The message counts them (of ``total`` below ``where``) and lists the first.
-    """
+    """Raise a PhotoError for files that cannot be used, or warn of them if ``skip``."""
     if not skipped:
         return
     lines = [f"  {_printable(path)}: {reason}" for path, reason in skipped[:5]]

@@ -21,13 +21,9 @@ class ByteImages(Dataset):
         images: uint8 [N, H, W] (gray) or [N, H, W, 3]; or the ``.npy`` file of such
             an array, which is mapped: the system pages in what is used, all processes
             share it, and a pickle carries the path alone.
-        labels: N class numbers.
+        labels: N class numbers; the attribute has those of the chosen pictures.
         chosen: the indices of the pictures to use; all unless given.
         classes: the names of the classes, if they are known.
-
-    Attributes:
-        chosen: int64 [n], the indices of the pictures in use.
-        labels: int64 [n], theirs.
 
     Raises:
         ValueError: if the array is of another kind, or labels are missing.

@@ -69,30 +69,21 @@ def open_photo(
 ) -> Image.Image:
     """Open a photo as an upright RGB picture.
 
-    The orientation that a camera notes in EXIF is applied. Transparent parts
-    are laid over white. Gray and palette pictures become RGB; CMYK is converted
-    without a color profile. Of an animation the first frame is taken.
-
-    Gray pictures with more than 8 bits are scaled by their range: 65,535 becomes
-    255. If no value of a 16-bit file exceeds 255, 1,023, 4,095 or 16,383, it holds
-    8, 10, 12 or 14 bits, and that limit becomes 255, with a warning; floats may
-    also reach from 0 to 1. Negative values are refused, and so are 16-bit color
-    files with such a limit, because Pillow reads only the upper 8 bits.
+    The orientation in EXIF is applied, transparent parts are laid over white, CMYK is
+    converted without a color profile, and of an animation the first frame is taken.
+    Gray pictures with more than 8 bits are scaled: 255 is the smallest limit of 8, 10,
+    12, 14 or 16 bits (for floats also 1) that no value exceeds.
 
     Args:
         photo: a path, the bytes of a file, a file opened for reading bytes, or a
             PIL picture in any mode.
-        at_least: the picture will be made smaller, down to a shorter side of this
-            many pixels. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its size,
-            still at least this large, in less than half of the time.
+        at_least: pixels of the shorter side that are needed. A larger JPEG is decoded
+            at 1/2, 1/4 or 1/8 of its size, in less than half of the time.
         max_pixels: refuse pictures with more pixels than this before decoding.
 
-    Returns:
-        A PIL image in mode "RGB", fully decoded, with no file left open.
-
     Raises:
-        PhotoError: if the file is missing, empty, broken, no picture, larger than
-            ``max_pixels``, or if its values cannot be scaled.
+        PhotoError: if the file is missing, broken, no picture or larger than
+            ``max_pixels``, or if nothing tells how its values are scaled.
         ValueError: if ``at_least`` is not positive.
 
     Warns:

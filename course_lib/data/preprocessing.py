@@ -1,10 +1,8 @@
 """From a picture to what the network sees: one way for training and for answers.
 
-A picture passes two stations. As *bytes*, ``fit`` cuts its middle square and resizes
-it to ``resize`` pixels, a little more than the network takes, so that a training can
-shift its window; this is what the cache holds. As *floats*, ``windows`` cuts ``size``
-pixels out, in training at random, else the middle, and ``normalize`` scales them.
-Whoever goes another way shows the network pictures that it has not been trained on.
+``fit`` resizes the middle square to ``resize`` pixels, a little more than the network
+takes; these bytes are what the cache holds. Then ``windows`` cuts ``size`` pixels out,
+in training at random, else the middle, and ``normalize`` makes floats of them.
 """
 
 from __future__ import annotations
@@ -98,10 +96,9 @@ class Preprocessing:
         return len(self.mean)
 
     def unseen(self, width: int, height: int) -> list[str]:
-        """What the network does not see of a photo of this size; empty if little.
+        """What the network does not see of a photo of this size; empty if it is little.
 
-        Little is the usual border, (224 / 256)² = 77 % of a square being seen, and a
-        photo that is not made smaller than half its size.
+        The usual border is little: (224 / 256)² = 77 % of a square are seen.
         """
         shorter = min(width, height)
         scale = shorter / self.resize  # pixels of the photo, per side, become one

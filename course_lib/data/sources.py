@@ -205,17 +205,17 @@ def _divide(
     # A copy in two parts stays in the later one: what is tested was not learned from.
     last = {pixels[i]: home[i] for i in sorted(good, key=lambda i: home[i])}
     kept = [i for i in good if home[i] == last[pixels[i]]]
-    chosen = [[i for i in kept if home[i] == part] for part in range(3)]
+    train = [i for i in kept if home[i] == 0]
     notes = [said] if said else []
     if copies := len(good) - len(kept):
         notes.append(f"left out as copies of pictures of a later part: {copies:,}")
     wanted = [SPLITS[p] for p in (1, 2)[: 2 - no_test] if p not in home]
-    if wanted and (train := chosen[0]):
+    if wanted and train:
         facts = [(files.paths[i].name, files.labels[i], pixels[i]) for i in train]
         taken, how = split_photos(*zip(*facts), files.classes, wanted)
         notes.append(f"{' and '.join(wanted)} from train, {how}" if said else how)
-        for part in (0, *map(SPLITS.index, wanted)):
-            chosen[part] = [train[i] for i in taken[part]]
+        home = {**dict(enumerate(home)), **dict(zip(train, taken))}
+    chosen = [[i for i in kept if home[i] == part] for part in range(3)]
     if no_test:
         chosen[2] = []
         notes.append("no test part")

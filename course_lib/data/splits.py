@@ -1,8 +1,7 @@
-"""Training, validation and test: what belongs together stays together.
+"""Training, validation and test: patches of one photo and copies stay together.
 
-Patches of one photo share its light, its concrete and its camera; copies of a picture
-share everything. Dealt out at random, they let a network recognize the photo instead
-of the crack, and a test then reports more than the network can do.
+Dealt out at random, they let a network recognize the photo instead of the crack, and a
+test then reports more than the network can do.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def split_photos(
     copies: Sequence[str],
     classes: Sequence[str],
     parts: Sequence[str] = ("validation", "test"),
-) -> tuple[list[list[int]], str]:
+) -> tuple[np.ndarray, str]:
     """Take validation and test, about 15 % of each class each, out of some photos.
 
     Patches of one photo stay together if their names tell, by scikit-learn's
@@ -44,7 +43,7 @@ def split_photos(
         parts: which to take; the rest is for training.
 
     Returns:
-        The indices of each of ``SPLITS``, ascending, and a sentence that says how
+        The part of each photo, an index of ``SPLITS``; and a sentence that says how
         they were split.
 
     Raises:
@@ -68,7 +67,7 @@ def split_photos(
         )
     groups = _joined(photos, copies)
     home = _by_group(groups, labels, parts)
-    if all({*labels[home[SPLITS.index(p)]]} == {*labels} for p in ("train", *parts)):
+    if all({*labels[home == SPLITS.index(p)]} == {*labels} for p in ("train", *parts)):
         return home, f"split by photo: {len(set(photos)):,} photos, none in two parts"
     return _by_class(names, labels, copies, parts), (
         "split class by class, because too few photos hold all classes: patches of one "
@@ -90,29 +89,27 @@ def _joined(photos: Sequence[str], copies: np.ndarray) -> np.ndarray:
 
 def _by_group(
     groups: np.ndarray, labels: np.ndarray, parts: Sequence[str]
-) -> list[list[int]]:
+) -> np.ndarray:
     """A seventh of each class, whole groups only, for each part."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     folds = min(7, len(np.unique(groups)))
-    home: list[list[int]] = [[], [], []]
+    home = np.zeros(len(labels), int)
     if folds <= len(parts) or np.bincount(labels).max() < folds:
-        return [list(range(len(labels))), *home[1:]]
+        return home
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes with fewer photos than folds
         split = list(StratifiedGroupKFold(folds).split(labels, labels, groups))
     for part, (_, chosen) in zip(parts, split):
-        home[SPLITS.index(part)] = chosen.tolist()
-    taken = {index for part in home for index in part}
-    home[0] = [index for index in range(len(labels)) if index not in taken]
+        home[chosen] = SPLITS.index(part)
     return home
 
 
 def _by_class(
     names: Sequence[str], labels: np.ndarray, copies: np.ndarray, parts: Sequence[str]
-) -> list[list[int]]:
+) -> np.ndarray:
     """15 % of each class, at least one, in an order that the names decide."""
-    home: list[list[int]] = [[], [], []]
+    home = np.zeros(len(labels), int)
     for label in np.unique(labels):
         mine = np.flatnonzero(labels == label).tolist()
         mine.sort(key=lambda i: hashlib.sha256(names[i].encode()).hexdigest())
@@ -130,6 +127,5 @@ def _by_class(
                 if fits and len(waiting) > left:
                     waiting.remove(unit)
                     taken += unit
-            home[SPLITS.index(part)] += taken
-        home[0] += [index for unit in waiting for index in unit]
-    return [sorted(part) for part in home]
+            home[taken] = SPLITS.index(part)
+    return home
