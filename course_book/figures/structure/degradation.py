@@ -46,9 +46,12 @@ def draw_errors(rows: Rows, columns: Mapping[str, str]) -> Figure:
                 markeredgewidth=0.6,
                 label=kind,
             )
+        ax.axhline(90, color=MUTED, linewidth=1, linestyle=(0, (1, 1)))
         ax.set(title=title, xlabel="depth (layers)", xticks=depths)
     axes[0].set(ylabel="error (%)")
-    axes[0].legend(loc="upper left", title="one point per seed", alignment="left")
+    axes[0].annotate("guessing", (depths[0], 90), (0, 3), color=MUTED,
+                     textcoords="offset points")  # fmt: skip
+    axes[0].legend(loc="center left", title="one point per seed", alignment="left")
     return fig
 
 
@@ -91,11 +94,13 @@ def draw_curves(rows: Rows, live: Mapping[tuple[str, int], Rows]) -> Figure:
 
 def draw_gradients(
     panels: Mapping[str, Mapping[tuple[str, int], Sequence[float]]],
+    theory: Sequence[float],
 ) -> Figure:
     """Gradient norm of each 3x3 convolution, input side left, one panel per title.
 
     Args:
         panels: by title, then by kind and depth, the norms in order of depth.
+        theory: predicted norms of the deepest net, drawn in the first panel.
     """
     fig, axes = plt.subplots(1, len(panels), sharey=True, figsize=(6.4, 3.6))
     for ax, (title, series) in zip(axes, panels.items(), strict=True):
@@ -111,6 +116,10 @@ def draw_gradients(
         ax.set_xlim(0, None)
         ax.grid(color=MUTED, alpha=0.25)
     axes[0].set(ylabel="gradient norm of its weights")
+    layers = range(1, len(theory) + 1)
+    axes[0].plot(layers, theory, color=INK, linewidth=1, linestyle=(0, (1, 1)))
+    axes[0].annotate("theory: times 1.211\nper layer", (18, theory[17]), (8, 4),
+                     textcoords="offset points", fontsize=10)  # fmt: skip
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=3, columnspacing=1.2)
     return fig

@@ -1,0 +1,120 @@
+"""Why a shortcut helps: units taken out, α on the branch, slices of the loss."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from course_book.experiments.digits import DigitsNet, remove_bn
+from course_book.experiments.why import (
+    branch_shares,
+    directions,
+    loss_slice,
+    skip_init,
+    units_of,
+    without,
+)
+from course_lib.resnet import BasicBlock
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def images():
+    return torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def net_of(kind, depth=14):
+    torch.manual_seed(0)
+    return DigitsNet(kind, depth)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_unit_without_its_branch_is_one_whose_last_gamma_is_0(number, images):
+    net = net_of("residual").eval()
+    before = copy.deepcopy(net.state_dict())
+    cut = without(net, number)
+    zeroed = copy.deepcopy(net)
+    unit = list(units_of(zeroed))[number][2]
+    nn.init.zeros_(unit.bn2.weight)  # β is 0 from the start
+    assert torch.equal(cut(images), zeroed(images))
+    assert not torch.equal(cut(images), net(images))
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_a_plain_unit_is_passed_over_and_one_that_changes_the_shape_is_refused(images):
+    net = net_of("plain").eval()
+    x = net.layer1(net.relu(net.bn1(net.conv1(images))))
+    x = net.layer2[0](x)  # number 2; 3 is taken out
+    expected = net.fc(net.avgpool(net.layer3(x)).flatten(1))
+    assert torch.equal(without(net, 3)(images), expected)
+    for number in (2, 4):
+        with pytest.raises(ValueError, match=f"unit {number} changes the shape"):
+            without(net, number)
+
+
+def test_skip_init_begins_as_the_identity_and_then_learns_alpha(images):
+    net = skip_init(net_of("residual"))
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
+    maps = torch.rand(2, 16, 8, 8)
+    assert torch.equal(net.layer1(maps), maps)
+    cross_entropy(net(images), torch.arange(6)).backward()
+    alphas = [unit.alpha for _, _, unit in units_of(net)]
+    assert len(alphas) == 6 and all(alpha.grad != 0 for alpha in alphas)
+    with torch.no_grad():
+        alphas[0].fill_(1)
+    plain_sum = remove_bn(net_of("residual")).layer1[0]
+    assert torch.allclose(net.layer1[0](maps), plain_sum(maps))
+
+
+def test_branch_shares_are_the_variances_of_the_two_summands():
+    torch.manual_seed(0)
+    stack = nn.Sequential(BasicBlock(4, 4), BasicBlock(4, 4))
+    with torch.no_grad():
+        stack[0].bn2.weight.fill_(0)  # F = 0
+        stack[1].bn2.weight.fill_(3)  # variance of F is 9
+    x = torch.randn(16, 4, 8, 8).relu()
+    (x1, f1, y1), (x2, f2, _) = branch_shares(stack, x)
+    assert f1 == 0 and x1 == pytest.approx(y1) == pytest.approx(x2)
+    assert x1 == pytest.approx(x.var((0, 2, 3)).mean().item())
+    assert f2 == pytest.approx(9, rel=0.01)
+
+
+def test_directions_have_the_length_of_every_filter():
+    net = net_of("residual", 8)
+    for steps in directions(net, seed=0):
+        for step, weight in zip(steps, net.parameters(), strict=True):
+            if weight.ndim == 1:
+                assert not step.any()
+            else:
+                lengths = (t.detach().flatten(1).norm(dim=1) for t in (step, weight))
+                torch.testing.assert_close(*lengths)
+    one, two = directions(net, seed=0)
+    assert torch.equal(one[0], directions(net, seed=0)[0][0])
+    assert not torch.equal(one[0], two[0])
+
+
+def test_a_slice_is_the_loss_of_a_net_that_stands_there(images):
+    net = net_of("plain", 8)
+    labels = torch.arange(6)
+    before = copy.deepcopy(net.state_dict())
+    steps = directions(net, seed=1)
+    at = torch.tensor([-0.5, 0.0, 1.0])
+    losses = loss_slice(net, images, labels, steps, at, at[1:])
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert losses.shape == (3, 2)
+    for i, j in ((0, 1), (1, 0), (2, 0)):
+        there = copy.deepcopy(net).train()
+        with torch.no_grad():
+            for p, d1, d2 in zip(there.parameters(), *steps, strict=True):
+                p += at[i] * d1 + at[1:][j] * d2
+            expected = cross_entropy(there(images), labels)
+        assert losses[i, j].item() == pytest.approx(expected.item(), rel=1e-4)
