@@ -1,7 +1,8 @@
 """What lies on a surface and is no crack: the hard negatives.
 
 They fall on cracked and uncracked pictures alike, so that none of them says anything
-about the label. Each function changes ``albedo`` [size, size, 3] in place. NumPy only.
+about the label. Each changes ``albedo``, float64 [size, size, 3], in place; ``light``
+is a direction in radians. NumPy only.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from course_lib.synthetic.draws import Draws
 from course_lib.synthetic.strokes import chain, stroke, unit, wander
 from course_lib.synthetic.textures import beyond, cells, field, grid
 
-__all__ = ["leaf_shadows", "litter", "names"]
+__all__ = ["KINDS", "leaf_shadows", "litter"]
 
 
 def _blend(albedo: np.ndarray, cover: np.ndarray, color: np.ndarray) -> None:
@@ -24,15 +25,14 @@ def _blend(albedo: np.ndarray, cover: np.ndarray, color: np.ndarray) -> None:
 def _across(draws: Draws) -> tuple[np.ndarray, np.ndarray]:
     """Two points outside the picture with the line between them through it."""
     anchor = draws.uniform(0.05, 0.95, 2)
-    angle = draws.uniform(0, np.pi)
-    return anchor - 1.6 * unit(angle), anchor + 1.6 * unit(angle)
+    reach = 1.6 * unit(draws.uniform(0, np.pi))
+    return anchor - reach, anchor + reach
 
 
 def joint(draws: Draws, albedo: np.ndarray, light: float) -> None:
     """A cast or sawn joint: straight, even in width, from edge to edge."""
     size = len(albedo)
-    start, end = _across(draws)
-    path = np.linspace(start, end, 33)
+    path = np.linspace(*_across(draws), 33)
     width = max(draws.log_uniform(0.008, 0.06), 0.9 / size)
     cover = chain(size, path, width)
     tone = draws.uniform(0.25, 0.85) if draws.chance(0.8) else draws.uniform(1.1, 1.3)
@@ -84,9 +84,8 @@ def stain(draws: Draws, albedo: np.ndarray, light: float) -> None:
     edge = draws.log_uniform(0.2, 1.3)
     cover = np.clip(edge * (blots - draws.uniform(0.5, 2)) + 0.5, 0, 1)
     tints = ((0.6, 0.6, 0.6), (0.75, 0.6, 0.45), (1.2, 1.2, 1.18), (0.65, 0.72, 0.6))
-    tint = np.array(tints[draws.integer(4)])
-    amount = draws.log_uniform(0.08, 0.55)
-    _blend(albedo, cover * amount, albedo * tint)
+    tint = tints[draws.integer(4)]
+    _blend(albedo, cover * draws.log_uniform(0.08, 0.55), albedo * tint)
 
 
 def gouge(draws: Draws, albedo: np.ndarray, light: float) -> None:
@@ -194,8 +193,7 @@ def grass(draws: Draws, albedo: np.ndarray, light: float) -> None:
         widths = width * np.linspace(1, 0.15, 17)
         away = 0.5 * width * unit(light)
         _blend(albedo, 0.6 * chain(size, path - away, widths), albedo * 0.5)
-        green = np.array([0.35, 0.45, 0.18])
-        straw = np.array([0.62, 0.52, 0.30])
+        green, straw = np.array([[0.35, 0.45, 0.18], [0.62, 0.52, 0.30]])
         color = green + draws.random() * (straw - green)
         _blend(albedo, chain(size, path, widths), color * draws.uniform(0.4, 1.2))
 
@@ -236,19 +234,10 @@ KINDS: dict[str, dict[Clutter, float]] = {
 }
 
 
-def names() -> list[str]:
-    """The kinds of clutter, as ``litter`` takes them in ``without``."""
-    return sorted({kind.__name__ for kinds in KINDS.values() for kind in kinds})
-
-
 def litter(
     draws: Draws, surface: str, albedo: np.ndarray, light: float, without: Names = ()
 ) -> None:
-    """Put on a "deck", "pavement" or "wall" what happens to lie on it.
-
-    Changes ``albedo``, float64 [size, size, 3]; ``light`` is a direction in radians.
-    Without some kinds, the others stay as they are.
-    """
+    """Put on a surface what happens to lie on it, ``without`` some kinds."""
     for kind, probability in KINDS[surface].items():
         own = draws.split()
         if draws.chance(probability) and kind.__name__ not in without:

@@ -1,7 +1,4 @@
-"""Synthetic cracks: where they run, how wide they are, where they fade.
-
-NumPy only. Widths are full widths as fractions of the picture's side.
-"""
+"""Where synthetic cracks run, how wide they are, where they fade. NumPy only."""
 
 from __future__ import annotations
 
@@ -31,8 +28,6 @@ CLEAR = Visibility(width=2.6, tip=1.8, margin=0.25, fading=0.3)
 
 
 class Crack(NamedTuple):
-    """A crack as it covers the picture."""
-
     cover: np.ndarray  # [size, size] in 0 ... 1, the share of each pixel
     width: float  # full width of the main branch, a fraction of the side
 
@@ -40,12 +35,12 @@ class Crack(NamedTuple):
 def _ends(draws: Draws, within: bool, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """Two ends such that a good part of the line between them is in the picture."""
     anchor = draws.uniform(margin, 1 - margin, 2)
-    angle = draws.uniform(0, 2 * np.pi)
+    toward = unit(draws.uniform(0, 2 * np.pi))
     # Most cracks are longer than the picture; some begin or end inside it.
     forward, back = draws.uniform(0.03, 0.38, 2) + margin
     forward = forward if draws.chance(0.3) and within else 1.5
     back = back if draws.chance(0.12) and within else 1.5
-    return anchor - back * unit(angle), anchor + forward * unit(angle)
+    return anchor - back * toward, anchor + forward * toward
 
 
 def _seen(path: np.ndarray) -> np.ndarray:
@@ -96,9 +91,8 @@ def crack(draws: Draws, size: int, wider: float = 1.0, clear: bool = False) -> C
         return chain(size, path, widths, strength)
 
     cover = line(path, width)
-    branches = draws.integer(4) if draws.chance(0.5) else 0
     inside = np.flatnonzero(_seen(path))
-    for _ in range(branches):
+    for _ in range(draws.integer(4) if draws.chance(0.5) else 0):  # branches
         at = int(inside[draws.integer(len(inside))])
         step = path[min(at + 2, len(path) - 1)] - path[max(at - 2, 0)]
         angle = np.arctan2(step[1], step[0])

@@ -1,10 +1,4 @@
-"""Cracks from a seed: the data set that every notebook has without a download.
-
-Six balanced classes, ``course_lib.data.classes.CRACK_CLASSES``. Picture i depends on
-(seed, split, i) and on nothing else: not on the number of pictures, the order of
-access, the platform or the library version (up to two gray levels). The pictures
-are drawn by :mod:`course_lib.synthetic.scene`, which needs NumPy only.
-"""
+"""The data set of synthetic cracks; :mod:`.scene` draws one picture of it."""
 
 from __future__ import annotations
 
@@ -23,7 +17,6 @@ from course_lib.synthetic.scene import picture
 
 __all__ = ["COUNTS", "SyntheticCracks"]
 
-SPLITS = ("train", "validation", "test")
 # A hairline is a thousandth of a photo's side: a small picture cannot show it.
 SMALL = 96
 COUNTS = {"train": 2000, "validation": 500, "test": 500}
@@ -34,11 +27,13 @@ def _draw(seed: int, split: int, size: int, clear: bool, index: int) -> np.ndarr
 
 
 class SyntheticCracks(Dataset):
-    """Synthetic photos of decks, pavements and walls, cracked or not.
+    """Synthetic photos of decks, pavements and walls, cracked or not, in equal parts.
 
     Items are ``(image, label)``: a PIL RGB image of ``size`` x ``size`` pixels, or what
-    ``transform`` makes of it, and an index into ``classes``. A larger size shows the
-    same scenes in more detail (for the same ``clear``). Drawn pictures stay in memory.
+    ``transform`` makes of it, and an index into ``classes``. Drawn pictures stay in
+    memory. Picture i depends on (seed, split, i) alone, not on the count, the order of
+    access, the platform or the library version (up to two gray levels); a larger size
+    shows the same scene in more detail (for the same ``clear``).
 
     Args:
         split: ``"train"``, ``"validation"`` or ``"test"``; no picture is in two.
@@ -70,8 +65,8 @@ class SyntheticCracks(Dataset):
         seed: int = 0,
         clear: bool | None = None,
     ) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+        if split not in COUNTS:
+            raise ValueError(f"split must be one of {[*COUNTS]}, got {split!r}")
         if not 16 <= operator.index(size) <= 1024:
             raise ValueError(f"size must lie in 16 ... 1024 pixels, got {size}")
         count = COUNTS[split] if count is None else operator.index(count)
@@ -79,22 +74,18 @@ class SyntheticCracks(Dataset):
             raise ValueError(f"count must be at least 1, got {count}")
         if not 0 <= operator.index(seed) < 2**32:
             raise ValueError(f"seed must lie in 0 ... 2**32 - 1, got {seed}")
-        self.split, self.size, self.count = split, int(size), count
-        self.transform, self.seed = transform, int(seed)
+        self.count, self.transform = count, transform
         self.clear = size < SMALL if clear is None else bool(clear)
         self.labels = np.arange(count) % len(self.classes)
-        part = SPLITS.index(split)
-        self._draw = partial(_draw, self.seed, part, self.size, self.clear)
+        part = list(COUNTS).index(split)
+        self._draw = partial(_draw, int(seed), part, int(size), self.clear)
         self._drawn: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        index = operator.index(index)
-        if not -self.count <= index < self.count:
-            raise IndexError(f"index {index} is out of range for {self.count} pictures")
-        index %= self.count
+        index = range(self.count)[operator.index(index)]  # -1 is the last
         if index not in self._drawn:
             self._drawn[index] = self._draw(index)
         image: Any = Image.fromarray(self._drawn[index])
@@ -102,20 +93,10 @@ class SyntheticCracks(Dataset):
             image = self.transform(image)
         return image, int(self.labels[index])
 
-    def __repr__(self) -> str:
-        return (
-            f"SyntheticCracks({self.split!r}, size={self.size}, "
-            f"count={self.count}, seed={self.seed}, clear={self.clear})"
-        )
-
     def arrays(self, workers: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Draw all pictures at once.
+        """All pictures and labels: uint8 [count, size, size, 3] and int64 [count].
 
-        Args:
-            workers: processes to share the work; 0 draws in this one.
-
-        Returns:
-            ``(pictures, labels)``: uint8 [count, size, size, 3] and int64 [count].
+        As many processes as ``workers`` share the work; 0 draws in this one.
         """
         missing = [i for i in range(self.count) if i not in self._drawn]
         if workers and missing:

@@ -6,21 +6,20 @@ drawn, so the crack of a picture is the same at every size.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 
 import numpy as np
 
 from course_lib.data.classes import SURFACES
-from course_lib.synthetic.clutter import Names, leaf_shadows, litter, names
+from course_lib.synthetic.clutter import KINDS, Names, leaf_shadows, litter
 from course_lib.synthetic.cracks import crack
 from course_lib.synthetic.draws import Draws
-from course_lib.synthetic.strokes import unit
-from course_lib.synthetic.textures import TEXTURES, beyond, field
+from course_lib.synthetic.textures import TEXTURES, beyond, field, tilt
 
 __all__ = ["picture", "stages"]
 
 Key = tuple[int, ...]
-
 # In clear pictures cracks swallow more light, so that no clutter is as dark.
 DEEPER = 4.0
 # Between stones or bricks a hairline could not be seen: cracks are wider there.
@@ -44,9 +43,8 @@ def stages(
         key: integers that name the picture.
         label: 0 to 5, an index into ``CRACK_CLASSES``.
         size: pixels per side, at least 16.
-        clear: what can be told apart in few pixels: cracks two pixels wide and
-            more, deep, seldom broken off, and through the middle; walls of brick
-            or of plaster in a strong color, which no concrete has.
+        clear: cracks wide, deep, seldom broken off, and through the middle; walls
+            of brick or of plaster in a strong color, which no concrete has.
         without: what to leave out, ``"crack"`` or kinds of clutter such as
             ``"cable"``. Everything else is drawn as before, so that two pictures
             differ by what was left out and by nothing else.
@@ -58,9 +56,9 @@ def stages(
     Raises:
         ValueError: if ``without`` names something that is never drawn.
     """
-    unknown = sorted(set(without) - {"crack", *names()})
-    if unknown:
-        raise ValueError(f"without names {unknown}; choose from {['crack', *names()]}")
+    known = {"crack"} | {kind.__name__ for kinds in KINDS.values() for kind in kinds}
+    if unknown := sorted(set(without) - known):
+        raise ValueError(f"without names {unknown}; choose from {sorted(known)}")
     surface, cracked = SURFACES[label // 2], label % 2 == 1
     draws = Draws(*key, label)
     light = draws.uniform(0, 2 * np.pi)
@@ -103,21 +101,18 @@ def _open(
     dark = draws.uniform(0.16 + 0.35 * wide, deepest)
     dark = 1 - (1 - dark) ** (wider * DEEPER if clear else wider)
     tint = 1 + draws.uniform(-0.06, 0.06, 3)
-    toward = unit(light)
     rubble = field(draws.split(), size, 3, 60, 0.6)
     inside = (1 - dark) * (1 + 0.25 * wide * rubble)
     # In a gaping crack light reaches the bank that faces it.
     soft = blur(cover, max(0.5, 0.25 * made.width * size))
-    dy, dx = np.gradient(soft)
-    facing = (toward[0] * dx + toward[1] * dy) * made.width * size
+    facing = tilt(soft, light) * made.width * size
     inside = inside * (1 + draws.uniform(0, 2.5) * wide * np.clip(facing, -0.4, 1))
     banks = blur(cover, draws.uniform(0.01, 0.05) * size)
     if draws.chance(0.35):  # lime washed out, or dirt washed in
         albedo *= (1 + draws.uniform(-0.35, 0.4) * banks)[..., None]
     albedo *= 1 - cover[..., None] * (1 - np.clip(inside, 0, 1)[..., None] * tint)
-    dy, dx = np.gradient(blur(cover, 0.6 + 0.1 * made.width * size))
-    tilt = toward[0] * dx + toward[1] * dy
-    slope += draws.uniform(0, 1.2) * np.clip(-tilt, 0, 0.6) * (1 - cover)
+    rim = tilt(blur(cover, 0.6 + 0.1 * made.width * size), light)
+    slope += draws.uniform(0, 1.2) * np.clip(-rim, 0, 0.6) * (1 - cover)
 
 
 def _illuminate(draws: Draws, image: np.ndarray) -> np.ndarray:
@@ -131,8 +126,7 @@ def _illuminate(draws: Draws, image: np.ndarray) -> np.ndarray:
     if draws.chance(0.05):
         lamp *= leaf_shadows(own, size)
     if draws.chance(0.06):  # the edge of a building's shadow
-        turn, offset = draws.uniform(0, 2 * np.pi), draws.uniform(-0.4, 0.4)
-        side = beyond(size, turn, offset)
+        side = beyond(size, draws.uniform(0, 2 * np.pi), draws.uniform(-0.4, 0.4))
         soft = draws.log_uniform(0.02, 0.3)
         lamp *= 1 - draws.uniform(0.2, 0.6) * np.clip(side / soft + 0.5, 0, 1)
     return image * lamp[..., None]
@@ -162,14 +156,11 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     radius = max(1, int(np.ceil(2.5 * sigma)))
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     taps /= taps.sum()
-    for axis in (0, 1):
-        pad = [(radius, radius) if a == axis else (0, 0) for a in range(image.ndim)]
+    for _ in range(2):  # down, then across
+        pad = [(radius, radius)] + [(0, 0)] * (image.ndim - 1)
         padded = np.pad(image, pad, mode="edge")
-        length = image.shape[axis]
-        image = sum(
-            tap * np.take(padded, range(k, k + length), axis=axis)
-            for k, tap in enumerate(taps)
-        )
+        shifted = (padded[k : k + len(image)] for k in range(len(taps)))
+        image = sum(map(operator.mul, taps, shifted)).swapaxes(0, 1)
     return image
 
 
@@ -184,8 +175,7 @@ LUMA = np.array(
         [24, 35, 55, 64, 81, 104, 113, 92],
         [49, 64, 78, 87, 103, 121, 120, 101],
         [72, 92, 95, 98, 112, 100, 103, 99],
-    ],
-    dtype=float,
+    ]
 )
 CHROMA = np.full((8, 8), 99.0)
 CHROMA[:4, :4] = [
@@ -198,8 +188,6 @@ TO_YCC = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
 )
 TO_RGB = np.linalg.inv(TO_YCC)
-
-
 WAVE, PLACE = np.mgrid[0:8, 0:8]
 COSINES = np.cos(np.pi * (2 * PLACE + 1) * WAVE / 16) / 2
 COSINES[0] /= np.sqrt(2)

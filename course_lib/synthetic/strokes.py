@@ -1,8 +1,4 @@
-"""Lines drawn with soft edges: the one primitive behind cracks and clutter.
-
-NumPy only. Lengths are fractions of the picture's side; x runs to the right, y
-down.
-"""
+"""Lines with soft edges, in fractions of the side: x runs right, y down. NumPy only."""
 
 from __future__ import annotations
 
@@ -96,18 +92,18 @@ def wander(
     length, then 2**-smooth times as far at each level (1: a soft curve, 0.5: jagged).
     Returns the points, float64 [2**levels + 1, 2].
     """
-    step = np.asarray(end) - np.asarray(start)
+    step = end - start
     across = np.array([-step[1], step[0]])
     offset = np.zeros(2)
     for level in range(levels):
         amplitude = bend * 2.0 ** (-smooth * level)
         middle = (offset[:-1] + offset[1:]) / 2
-        middle = middle + amplitude * draws.uniform(-1, 1, len(middle))
+        middle += amplitude * draws.uniform(-1, 1, len(middle))
         finer = np.empty(2 * len(offset) - 1)
         finer[::2], finer[1::2] = offset, middle
         offset = finer
     t = np.linspace(0, 1, len(offset))[:, None]
-    return np.asarray(start) + t * step + offset[:, None] * across
+    return start + t * step + offset[:, None] * across
 
 
 def waver(draws: Draws, count: int, knots: int) -> np.ndarray:

@@ -1,8 +1,5 @@
 """The surfaces of the synthetic cracks: asphalt, plaster, brick, deck concrete.
 
-Each surface is a function of a stream of draws, a size in pixels and the direction of
-the light that returns ``(albedo, slope)``: the color of the matter, float64 [size,
-size, 3] in 0 ... 1, and the relative change in brightness by its relief, [size, size].
 Lengths are fractions of the picture's side. NumPy only.
 """
 
@@ -10,13 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from itertools import product
 
 import numpy as np
 
 from course_lib.synthetic.draws import Draws
 from course_lib.synthetic.strokes import stroke, unit
 
-__all__ = ["TEXTURES", "beyond", "cells", "field", "grid"]
+__all__ = ["TEXTURES", "beyond", "cells", "field", "grid", "tilt"]
+
+# The color of the matter, float64 [size, size, 3] in 0 ... 1, and the relative change
+# in brightness by its relief, [size, size].
+Matter = tuple[np.ndarray, np.ndarray]
 
 
 @lru_cache(maxsize=8)
@@ -30,13 +32,6 @@ def beyond(size: int, angle: float, offset: float) -> np.ndarray:
     """How far each pixel is beyond a line at ``offset`` from the middle."""
     x, y = grid(size)
     return (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) - offset
-
-
-@lru_cache(maxsize=8)
-def _frequencies(size: int) -> tuple[np.ndarray, np.ndarray]:
-    fy = np.fft.fftfreq(size, 1 / size)[:, None]
-    fx = np.fft.rfftfreq(size, 1 / size)[None]
-    return fx, fy
 
 
 def field(
@@ -54,15 +49,15 @@ def field(
     ``low`` and more than ``high`` waves per picture are faded out. The grain is
     ``stretch`` times as long along ``angle`` (radians) as across.
     """
-    fx, fy = _frequencies(size)
+    fx = np.fft.rfftfreq(size, 1 / size)
+    fy = np.fft.fftfreq(size, 1 / size)[:, None]
     cos, sin = np.cos(angle), np.sin(angle)
     along = (cos * fx + sin * fy) * np.sqrt(stretch)
     across = (cos * fy - sin * fx) / np.sqrt(stretch)
     f2 = along**2 + across**2
     gain = np.exp(-f2 / high**2) * (1 - np.exp(-f2 / low**2))
     gain *= (f2 + low**2) ** (-slope / 2)
-    noise = _white(draws, size)
-    noise = np.fft.irfft2(noise * gain, s=(size, size))
+    noise = np.fft.irfft2(_white(draws, size) * gain, s=(size, size))
     return noise / (noise.std() + 1e-12)
 
 
@@ -77,13 +72,17 @@ def _white(draws: Draws, size: int) -> np.ndarray:
     return noise
 
 
+def tilt(height: np.ndarray, light: float) -> np.ndarray:
+    """How much a surface of this height [size, size] rises toward the light."""
+    dy, dx = np.gradient(height)
+    return np.cos(light) * dx + np.sin(light) * dy
+
+
 def relief(draws: Draws, size: int, light: float, *waves: float) -> np.ndarray:
     """How a rough surface brightens toward the light; ``waves`` as in :func:`field`."""
-    height = field(draws, size, *waves)
-    dy, dx = np.gradient(height)
-    tilt = np.cos(light) * dx + np.sin(light) * dy
-    tilt /= tilt.std() + 1e-12
-    return np.where(tilt < 0, 1.25 * tilt, 0.8 * tilt)  # hollows lie in shadow
+    rise = tilt(field(draws, size, *waves), light)
+    rise /= rise.std() + 1e-12
+    return np.where(rise < 0, 1.25 * rise, 0.8 * rise)  # hollows lie in shadow
 
 
 def cells(draws: Draws, size: int, count: int) -> tuple[np.ndarray, ...]:
@@ -98,16 +97,14 @@ def cells(draws: Draws, size: int, count: int) -> tuple[np.ndarray, ...]:
     column, row = (x * count).astype(int) + 1, (y * count).astype(int) + 1
     first = second = np.full((size, size), 9.0)
     tone = np.zeros((size, size))
-    for down in (-1, 0, 1):
-        for right in (-1, 0, 1):
-            j, i = row + down, column + right
-            distance = np.hypot(
-                i - 1 + jitter[0, j, i] - x * count, j - 1 + jitter[1, j, i] - y * count
-            )
-            nearer = distance < first
-            second = np.where(nearer, first, np.minimum(second, distance))
-            first = np.where(nearer, distance, first)
-            tone = np.where(nearer, tones[j, i], tone)
+    for down, right in product((-1, 0, 1), repeat=2):
+        j, i = row + down, column + right
+        across, along = jitter[:, j, i]
+        distance = np.hypot(i - 1 + across - x * count, j - 1 + along - y * count)
+        nearer = distance < first
+        second = np.where(nearer, first, np.minimum(second, distance))
+        first = np.where(nearer, distance, first)
+        tone = np.where(nearer, tones[j, i], tone)
     return (second - first) / 2, tone
 
 
@@ -124,7 +121,7 @@ def pits(
     return stroke(size, center - half, center + half, width, width * 0.6, depth)
 
 
-def _deck(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray]:
+def _deck(draws: Draws, size: int, light: float) -> Matter:
     """Deck concrete: pale, broomed or trowelled, pitted, cloudy."""
     grain = draws.uniform(0, np.pi)
     tint = np.array([0.0, draws.uniform(-0.004, 0.012), draws.uniform(-0.06, 0.03)])
@@ -142,8 +139,7 @@ def _deck(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray
     longer = draws.log_uniform(1, 3)
     slope = rough * relief(draws, size, light, 2, high, fall, longer, grain)
     if draws.chance(0.7):  # rough and smooth areas side by side
-        patches = field(draws, size, 0.8, 5, 1)
-        slope *= np.clip(0.9 + 0.5 * patches, 0.3, 2.2)
+        slope *= np.clip(0.9 + 0.5 * field(draws, size, 0.8, 5, 1), 0.3, 2.2)
     if draws.chance(0.25):  # the marks of the broom
         broom = field(draws, size, 5, 60, 0.6, draws.uniform(10, 60), grain)
         slope += draws.uniform(0.01, 0.04) * broom
@@ -154,7 +150,7 @@ def _deck(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray
     return albedo, slope
 
 
-def _asphalt(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray]:
+def _asphalt(draws: Draws, size: int, light: float) -> Matter:
     """Asphalt: stones of many grays in a dark binder."""
     edge, tone = cells(draws, size, 9 + draws.integer(22))
     base = draws.uniform(0.26, 0.5)
@@ -197,9 +193,7 @@ STRONG = (
 )
 
 
-def _plaster(
-    draws: Draws, size: int, light: float, paints: Colors
-) -> tuple[np.ndarray, np.ndarray]:
+def _plaster(draws: Draws, size: int, light: float, paints: Colors) -> Matter:
     """A plastered or painted wall: tinted, fine grained, trowelled in arcs."""
     base = np.array(paints[draws.integer(len(paints))]) * draws.uniform(0.72, 1.05)
     cloud = field(draws, size, 0.7, 5, 1.6)
@@ -217,7 +211,7 @@ def _plaster(
     return base * (1 + tone[..., None]), slope
 
 
-def _brick(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarray]:
+def _brick(draws: Draws, size: int, light: float) -> Matter:
     """Bricks in running bond; a close view may show a few only."""
     x, y = grid(size)
     turn = draws.uniform(-0.06, 0.06)
@@ -229,10 +223,8 @@ def _brick(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarra
     u = (x - turn * y + draws.random() + warp) / width + 0.5 * (row % 2)
     column = np.floor(u)
     joint = draws.uniform(0.02, 0.045) / 2
-    flat, upright = (
-        np.minimum(v - row, 1 - v + row),
-        np.minimum(u - column, 1 - u + column),
-    )
+    flat = np.minimum(v - row, 1 - v + row)
+    upright = np.minimum(u - column, 1 - u + column)
     inner = np.minimum(flat * height, upright * width)
     soft = 0.5 * joint + 0.5 / size
     brick = np.clip((inner - joint) / soft + 0.5, 0, 1)
@@ -245,22 +237,18 @@ def _brick(draws: Draws, size: int, light: float) -> tuple[np.ndarray, np.ndarra
     clay = clay * (0.82 + 0.36 * tones[number] + 0.05 * fine)[..., None]
     mortar = mortar * (1 + 0.06 * fine)[..., None]
     albedo = mortar + (clay - mortar) * brick[..., None]
-    dy, dx = np.gradient(brick)
-    step = np.cos(light) * dx + np.sin(light) * dy
-    slope = 0.05 * relief(draws, size, light, 8, 90, 1.0) - 0.35 * step
-    return albedo, slope
+    rough = 0.05 * relief(draws, size, light, 8, 90, 1.0)
+    return albedo, rough - 0.35 * tilt(brick, light)
 
 
-def _wall(
-    draws: Draws, size: int, light: float, paints: Colors = PALE
-) -> tuple[np.ndarray, np.ndarray]:
+def _wall(draws: Draws, size: int, light: float, paints: Colors = PALE) -> Matter:
     if draws.chance(0.35):
         return _brick(draws, size, light)
     return _plaster(draws, size, light, paints)
 
 
-Surface = Callable[[Draws, int, float], tuple[np.ndarray, np.ndarray]]
-TEXTURES: dict[str, Surface] = {
+# Functions of a stream of draws, a size in pixels and the direction of the light.
+TEXTURES: dict[str, Callable[[Draws, int, float], Matter]] = {
     "deck": _deck,
     "pavement": _asphalt,
     "wall": _wall,
