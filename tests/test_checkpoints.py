@@ -369,7 +369,7 @@ def test_loading_runs_no_code_and_takes_no_foreign_file(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="run code"):
         load_checkpoint(tmp_path / "bomb.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(CheckpointError, match="truncated or no checkpoint"):
+    with pytest.raises(CheckpointError, match="truncated or no file of weights"):
         load_checkpoint(tmp_path / "plain.pt")
     assert not (tmp_path / "exploded").exists()
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "weights.pt")

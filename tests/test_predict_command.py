@@ -445,7 +445,7 @@ def test_max_pixels(tmp_path, capsys):
     Image.new("1", (2000, 1000)).save(tmp_path / "large.png")
     ask = ["course", str(tmp_path / "large.png"), "--max-pixels"]
     assert main([*ask, "1000000"]) == 1
-    assert "raise max_pixels (--max-pixels)" in capsys.readouterr().err
+    assert "raise max_pixels (predict --max-pixels)" in capsys.readouterr().err
     assert main([*ask, "2000000"]) == 0
 
 

@@ -191,6 +191,12 @@ def test_safetensors(tmp_path):
         read_weights(path)
 
 
+def test_safetensors_under_another_name(tmp_path):
+    library = pytest.importorskip("safetensors.torch")
+    library.save_file(STATE, tmp_path / "w.pt")
+    same(read_weights(tmp_path / "w.pt"))
+
+
 def test_without_the_library_safetensors_say_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
@@ -213,12 +219,19 @@ def itself():
     return found
 
 
+@pytest.mark.parametrize("head", [b"<!DOCTYPE html>", b"version https://git-lfs", b""])
+def test_what_is_no_file_of_weights_is_not_called_dangerous(tmp_path, head):
+    (tmp_path / "w.pt").write_bytes(head)
+    with pytest.raises(CheckpointError, match="truncated or no file of weights"):
+        read_weights(tmp_path / "w.pt")
+
+
 @pytest.mark.parametrize(
     "content, words",
     [
         (Trap(), "could run code"),
         ({"state_dict": STATE, "trap": Trap()}, "could run code"),
-        (nn.Linear(2, 2), "could run code"),
+        (nn.Linear(2, 2), r"could run code when loaded; save model.state_dict\(\)"),
         ({}, "a dictionary with nothing"),
         ({"a": 1, "b": "c"}, "a dictionary with 'a', 'b'"),
         ([1, 2], "but list"),

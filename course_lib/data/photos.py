@@ -174,7 +174,7 @@ def _decode(file: BinaryIO, name: str, at_least: int | None, max_pixels: int) ->
         if width * height > max_pixels:
             raise PhotoError(
                 f"{name}: {width} × {height} pixels are more than the {max_pixels:,} "
-                "allowed; make it smaller or raise max_pixels (--max-pixels)"
+                "allowed; make it smaller, or raise max_pixels (predict --max-pixels)"
             )
         tags = getattr(image, "tag_v2", {})  # of a TIFF
         if 50706 in tags:  # DNGVersion: Pillow would find the thumbnail

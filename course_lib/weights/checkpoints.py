@@ -70,8 +70,12 @@ def read(path: Path, foreign: bool = False) -> Any:
     if not path.is_file():  # to open a pipe would wait forever
         what = "no regular file" if path.exists() else "no such file"
         raise CheckpointError(f"{path}: {what}")
+    head = b""
     try:
-        if path.suffix == ".safetensors":
+        with path.open("rb") as file:
+            head = file.read(9)
+        # Safetensors begin with the length of a JSON header, whatever their ending.
+        if path.suffix == ".safetensors" or head[8:] == b"{":
             from safetensors.torch import load_file
 
             return load_file(path)
@@ -86,10 +90,14 @@ def read(path: Path, foreign: bool = False) -> Any:
         ) from error
     except Exception as error:  # damaged files fail in many ways
         reason = str(error).partition("\n")[0][:200]
-        if isinstance(error, zipfile.BadZipFile):
-            reason = "it is truncated or no checkpoint"
+        other = head and head[:1] not in (b"P", b"\x80")  # a web page, say
+        if other or isinstance(error, zipfile.BadZipFile | EOFError):
+            reason = "it is truncated or no file of weights"
         elif "weights_only" in str(error):
-            reason = "it holds more than weights, which could run code when loaded"
+            reason = (
+                "it holds more than weights, which could run code when loaded; save "
+                "model.state_dict()"
+            )
         raise CheckpointError(f"{path} cannot be read: {reason}") from error
 
 
