@@ -226,7 +226,7 @@ def damaged(run, tmp_path, kind):
         ("preprocessing", "preprocessing must hold size, mean and std"),
         ("classes", "1 classes and 3 channel means do not fit"),
         ("gray numbers", "3 input channels"),
-        ("zero std", "mean must be finite and std positive"),
+        ("zero std", "1 or 3 finite numbers each, std positive"),
         ("foreign net", "none of course_lib.resnet"),
     ],
 )

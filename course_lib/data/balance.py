@@ -1,4 +1,4 @@
-"""A remedy against imbalance: weights in the loss."""
+"""Weights in the loss, against imbalance."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ def class_weights(
     array = np.asarray(labels)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
         raise ValueError(
-            f"labels must be one row of at least one integer, got shape "
-            f"{list(array.shape)} and type {array.dtype}"
+            f"labels must be a row of integers, got {array.dtype} {list(array.shape)}"
         )
     if array.min() < 0 or array.max() >= (num_classes or np.inf):
         raise ValueError(

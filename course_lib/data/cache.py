@@ -10,7 +10,6 @@ import hashlib
 import io
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +66,7 @@ def decode(
 
     Raises:
         CacheError: if the disk is full or the folder cannot be written to.
-        PhotoError: if a photo has vanished.
+        OSError: if a photo has vanished.
     """
     head = io.BytesIO()
     shape = (len(paths), how.resize, how.resize, how.channels)
@@ -102,10 +101,7 @@ def decode(
 def _key(paths: Sequence[Path], how: Preprocessing) -> str:
     digest = hashlib.sha256(f"{_VERSION} {how.channels}".encode())
     for path in paths:
-        try:
-            facts = path.stat()
-        except OSError as error:
-            raise PhotoError(f"{path}: {error.strerror}") from error
+        facts = path.stat()
         line = f"\n{path.absolute()} {facts.st_size} {facts.st_mtime_ns}"
         digest.update(os.fsencode(line))
     return digest.hexdigest()[:16]
@@ -160,12 +156,12 @@ def _build(
 ) -> None:
     from tqdm.auto import tqdm
 
-    handle, scratch = tempfile.mkstemp(".building", path.stem, path.parent)
+    scratch = path.with_suffix(f".{os.getpid()}.building")
     digests, notes = [], []
     try:
         # Not through a memory map: on a full disk writing to one kills the process,
         # whereas a plain write raises an error.
-        with os.fdopen(handle, "wb") as file:
+        with scratch.open("wb") as file:
             file.write(head)
             bar = tqdm(_all(paths, how), "Decoding", len(paths), disable=not progress)
             for pixels, digest, noted in bar:
@@ -175,10 +171,9 @@ def _build(
             file.write(b"".join(digests))
             file.flush()
             os.fsync(file.fileno())
-        Path(scratch).chmod(0o644)  # mkstemp's files are closed to other users
-        Path(scratch).replace(path)
+        scratch.replace(path)
     finally:
-        _unlink(Path(scratch))
+        _unlink(scratch)
     if notes:
         more = f"\n... and {len(notes) - 5:,} more" * (len(notes) > 5)
         warnings.warn("\n".join(notes[:5]) + more, PhotoWarning, stacklevel=3)

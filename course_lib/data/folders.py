@@ -53,13 +53,12 @@ def read_folder(
         ValueError: if there is no class folder, if one is empty, or if two look alike.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise ValueError(f"root must be a folder with class folders, got {root}")
-    found = {folder.name: folder for folder in folders_in(root)}
+    inner = folders_in(root) if root.is_dir() else []
+    found = {folder.name: folder for folder in inner}
     if not found:
         raise ValueError(
-            f"{root} has no class folders; put the photos of each class into a folder "
-            "of its own, for example cracked/ and uncracked/"
+            f"{root} is no folder, or has no class folders; put the photos of each "
+            "class into a folder of its own, for example cracked/ and uncracked/"
         )
     names = list(found) if classes is None else list(classes)
     if extra := sorted(set(found) - set(names)):

@@ -49,15 +49,11 @@ class Preprocessing:
                 f"size must lie in 1 ... resize, got size={self.size} and "
                 f"resize={self.resize}"
             )
-        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+        channels = len(self.mean) if len(self.mean) == len(self.std) else 0
+        finite = np.isfinite([*self.mean, *self.std]).all()
+        if channels not in (1, 3) or not finite or min(self.std) <= 0:
             raise ValueError(
-                f"mean and std must both have 1 or 3 numbers, got {len(self.mean)} "
-                f"and {len(self.std)}"
-            )
-        numbers = torch.tensor([self.mean, self.std], dtype=torch.float64)
-        if not numbers.isfinite().all() or not (numbers[1] > 0).all():
-            raise ValueError(
-                "mean must be finite and std positive, got "
+                "mean and std must be 1 or 3 finite numbers each, std positive, got "
                 f"mean={tuple(self.mean)} and std={tuple(self.std)}"
             )
 

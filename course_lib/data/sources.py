@@ -73,13 +73,12 @@ def source(
         cache: folder for decoded photos, by default ``~/.cache/course_lib``.
         download: fetch those two if they are not there.
         skip_broken: leave out, with a warning, files that are no usable photos and
-            pictures that are in two classes.
+            pictures that are in two classes; else they are a PhotoError.
         no_test: set no test part aside; it is empty then.
-        progress: show a bar while photos are decoded.
+        progress: show bars.
 
     Raises:
         ValueError: if there is no such data set, or it cannot be split.
-        PhotoError: if a file cannot be used, unless ``skip_broken``.
         DownloadError: if it could not be fetched.
         OSError: if it is not where it should be, or cannot be cached.
     """
