@@ -23,15 +23,11 @@ import numpy as np
 from course_lib.data.photos import PhotoError, PhotoWarning, Skipped, read_photo
 from course_lib.data.preprocessing import Preprocessing
 
-__all__ = ["CacheError", "Decoded", "decode"]
+__all__ = ["Decoded", "decode"]
 
 _VERSION = 2  # raise it when the stored pictures would differ
 _BLOCK = 64  # pictures that wait in memory at most
 _BROKEN = bytes(64)
-
-
-class CacheError(OSError):
-    """The cache could not be written; nothing of it is left on the disk."""
 
 
 class Decoded(NamedTuple):
@@ -65,8 +61,8 @@ def decode(
         progress: show a bar.
 
     Raises:
-        CacheError: if the disk is full or the folder cannot be written to.
-        OSError: if a photo has vanished.
+        OSError: if a photo has vanished, the disk is full, or the folder cannot be
+            written to; nothing of the file is left then.
     """
     head = io.BytesIO()
     shape = (len(paths), how.resize, how.resize, how.channels)
@@ -85,7 +81,7 @@ def decode(
                     _build(path, head.getvalue(), paths, how, progress)
         except OSError as error:
             if not _is_whole(path, size):  # else another process was faster
-                raise CacheError(
+                raise OSError(
                     f"the cache {path} could not be written: {error.strerror or error};"
                     " nothing is left of it; choose another folder (--cache) or a "
                     "smaller --size"
