@@ -30,7 +30,7 @@ DATA = {
 SPEEDS = (
     *("inference-8-torchvision", "inference-8-onnxruntime", "inference-8-openvino"),
     *("step-64", "step-64-lines", "step-224", "step-224-lines"),
-    *("overhead", "gradients-64", "gradients-224"),
+    *("overhead", "files-256-plain", "gradients-64", "gradients-224"),
 )
 
 
