@@ -79,7 +79,7 @@ def test_the_commands_are_understood(capsys):
 
 def test_the_defaults_are_the_commands():
     (photos,) = re.findall(r"^By default .*$", TEXT, re.MULTILINE)
-    default = {name: value for name, (_, value) in commands.OPTIONS.items()}
+    default = {name: option.default for name, option in commands.OPTIONS.items()}
     for words in (
         f"at {sources.FOLDER_SIZE} pixels",
         f"in {default['epochs']} epochs of batches of {default['batch_size']}",
