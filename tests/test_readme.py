@@ -83,8 +83,8 @@ def test_the_defaults_are_the_commands():
     for words in (
         f"at {sources.FOLDER_SIZE} pixels",
         f"in {default['epochs']} epochs of batches of {default['batch_size']}",
-        f"with AdamW at a rate of {commands.FRESH_RATE}",
-        f"or of {commands.TUNING_RATE} with `--weights`",
+        f"with AdamW at a rate of {commands.FRESH}",
+        f"or of {commands.TUNING} with `--weights`",
     ):
         assert words in photos, words
     assert TrainerConfig().optimizer == "adamw"
