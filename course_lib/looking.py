@@ -17,7 +17,7 @@ def grad_cam(
     model: nn.Module,
     images: Tensor,
     classes: int | Sequence[int] | Tensor | None = None,
-    layer: str | nn.Module | None = None,
+    layer: str | nn.Module = "layer4",
     *,
     against: int | Sequence[int] | Tensor | None = None,
 ) -> Tensor:
@@ -26,23 +26,21 @@ def grad_cam(
     For maps A^k of a layer and the logit y of a class, the weight of map k is the
     mean of ∂y/∂A^k over all places, and the heat is ReLU(Σ_k weight_k A^k)
     (Selvaraju et al. 2017, equations 1 and 2), here enlarged to the picture and
-    divided by its largest value. The model runs in eval mode and is left as it was:
-    modes, gradients of the parameters and hooks.
+    divided by its largest value. The model runs in eval mode and is left as it was.
 
     Args:
         model: gives logits [B, K]; one of our ResNets, or any net with ``layer``.
         images: float [B, C, H, W], normalized as in training; moved to the model.
         classes: class to explain, one for all pictures or one each [B]; by default
             the guess.
-        layer: a module of the model or its name, ``"layer3"`` for one, whose output
-            is [B, C, h, w]. By default ``layer4``, the last maps.
+        layer: a module of the model or its name, whose output is [B, C, h, w].
         against: explain the difference of two logits instead, ``classes`` minus this
-            class, one or one each: what speaks for a cracked wall *rather than* an
-            uncracked one leaves out what speaks for a wall.
+            class: what speaks for a cracked wall *rather than* an uncracked one
+            leaves out what speaks for a wall.
 
     Returns:
-        float32 [B, H, W] in 0 … 1 on the images' device. A picture in which nothing
-        speaks for the class is 0 everywhere; else its largest value is 1.
+        float32 [B, H, W] in 0 … 1 on the images' device; 0 everywhere if nothing
+        speaks for the class, else the largest value is 1.
 
     Raises:
         ValueError: names the argument, its value and the remedy.
@@ -96,25 +94,18 @@ def grad_cam(
     return torch.where(most > 0, heat / most, 0).to(images.device)
 
 
-def _find_layer(model: nn.Module, layer: str | nn.Module | None) -> nn.Module:
+def _find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     parts = dict(model.named_modules())
-    if layer is None:
-        layer = "layer4"
-        if layer not in parts:
-            raise ValueError(
-                f"{type(model).__name__} has no layer4: name the layer whose maps "
-                f"are to be looked at, one of {[name for name in parts if name]}"
-            )
-    if isinstance(layer, str):
-        if layer not in parts:
-            raise ValueError(
-                f"layer {layer!r} is not in the model; choose one of "
-                f"{[name for name in parts if name]}"
-            )
-        return parts[layer]
-    if all(layer is not part for part in parts.values()):
-        raise ValueError(f"layer must be a module of the model, got {layer!r}")
-    return layer
+    if isinstance(layer, nn.Module):
+        if all(layer is not part for part in parts.values()):
+            raise ValueError(f"layer must be a module of the model, got {layer!r}")
+        return layer
+    if layer not in parts:
+        raise ValueError(
+            f"{type(model).__name__} has no layer {layer!r}; choose one of "
+            f"{[name for name in parts if name]}"
+        )
+    return parts[layer]
 
 
 def _chosen(
@@ -137,34 +128,26 @@ def _chosen(
     return wanted.long().expand(count)
 
 
-def overlay(image: Tensor, heat: Tensor, *, strength: float = 0.75) -> Image.Image:
+def overlay(image: Tensor, heat: Tensor) -> Image.Image:
     """Lay a heat map over a picture: gray where cold, orange to yellow where hot.
 
     Args:
         image: float [3, H, W] or [1, H, W] in 0 … 1 (not normalized).
         heat: float [H, W] in 0 … 1.
-        strength: opacity of the hottest place, 0 … 1.
 
     Returns:
         A PIL image in mode "RGB" of the same size.
-
-    Raises:
-        ValueError: if the shapes do not fit or the strength is out of range.
     """
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"image must be [3, H, W] or [1, H, W], got {image.shape}")
     if heat.shape != image.shape[1:]:
-        raise ValueError(
-            f"heat must be {list(image.shape[1:])} as the image is, got "
-            f"{list(heat.shape)}"
-        )
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength must lie in 0 ... 1, got {strength}")
+        sizes = f"{list(image.shape[1:])} as the image is, got {list(heat.shape)}"
+        raise ValueError(f"heat must be {sizes}")
     gray = image.detach().float().cpu().clamp(0, 1).mean(0).numpy()[..., None]
     hot = heat.detach().float().cpu().clamp(0, 1).numpy()[..., None]
     # From dark red over orange to yellow: brightness grows with the heat, so that
     # the map can be read with any color vision.
     color = np.concatenate([0.5 + 0.5 * hot, 0.9 * hot**1.5, 0.15 * hot], axis=-1)
-    opacity = strength * hot
+    opacity = 0.75 * hot
     mixed = (1 - opacity) * gray + opacity * color
     return Image.fromarray(np.uint8(np.rint(255 * mixed)))

@@ -1,16 +1,13 @@
 """How good is a classifier? One report for the whole course.
 
-Everything follows from logits and labels: the confusion matrix, from it precision,
-recall and F1 of each class, and from the probabilities the calibration error.
-Where a number divides by zero it is 0, as in scikit-learn with
-``zero_division=0``: a class that was never guessed has precision 0, one that never
-occurs recall 0.
+Where a number divides by zero it is 0, as in scikit-learn with ``zero_division=0``: a
+class that was never guessed has precision 0, one that never occurs recall 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -22,40 +19,29 @@ __all__ = ["Report", "calibration_error", "report"]
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What :func:`report` measured. K is the number of classes.
+    """What :func:`report` measured. K is the number of classes."""
 
-    Attributes:
-        classes: K names.
-        n: number of pictures.
-        loss: mean loss over the pictures.
-        accuracy: share of right answers.
-        precision: float64 [K], of the guesses "class k" the share that is right.
-        recall: float64 [K], of the pictures of class k the share that was found.
-        f1: float64 [K], the harmonic mean of the two.
-        support: int64 [K], pictures of each class.
-        macro_f1: plain mean of ``f1``; a rare class counts as much as a common one.
-        confusion: int64 [K, K], row = true class, column = guess.
-        calibration_error: ECE over 15 bins, see :func:`calibration_error`.
-    """
-
-    classes: tuple[str, ...]
-    n: int
-    loss: float
-    accuracy: float
-    precision: np.ndarray
-    recall: np.ndarray
-    f1: np.ndarray
-    support: np.ndarray
-    macro_f1: float
-    confusion: np.ndarray
-    calibration_error: float
+    classes: tuple[str, ...]  # K names
+    n: int  # number of pictures
+    loss: float  # cross-entropy, mean over the pictures
+    accuracy: float  # share of right answers
+    precision: (
+        np.ndarray
+    )  # float64 [K], of the guesses "class k" the share that is right
+    recall: (
+        np.ndarray
+    )  # float64 [K], of the pictures of class k the share that was found
+    f1: np.ndarray  # float64 [K], the harmonic mean of the two
+    support: np.ndarray  # int64 [K], pictures of each class
+    macro_f1: float  # mean of f1; a rare class counts as much as a common one
+    confusion: np.ndarray  # int64 [K, K], row = true class, column = guess
+    calibration_error: float  # over 15 bins, see calibration_error
 
     def as_dict(self) -> dict[str, Any]:
         """All fields as plain numbers and lists, ready for ``json.dumps``."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {
             name: value.tolist() if isinstance(value, np.ndarray) else value
-            for name, value in values.items()
+            for name, value in asdict(self).items()
         } | {"classes": list(self.classes)}
 
     def table(self) -> str:
@@ -85,10 +71,8 @@ def _arrays(
     z = torch.as_tensor(logits).detach().to("cpu", torch.float64)
     y = torch.as_tensor(labels).detach().cpu()
     if z.ndim != 2 or z.numel() == 0:
-        raise ValueError(
-            f"logits must have shape [N, K] with N and K at least 1, got "
-            f"{list(z.shape)}"
-        )
+        shape = list(z.shape)
+        raise ValueError(f"logits must have shape [N, K], at least 1 each, got {shape}")
     if y.shape != z.shape[:1] or y.is_floating_point() or y.dtype == torch.bool:
         raise ValueError(
             f"labels must be {len(z)} integers, one per row of logits, got shape "
@@ -100,10 +84,7 @@ def _arrays(
             f"picture, got {int(y.min())} ... {int(y.max())}"
         )
     if not torch.isfinite(z).all():
-        raise ValueError(
-            "logits hold NaN or infinity: the network has diverged, and no report "
-            "on it would mean anything"
-        )
+        raise ValueError("logits hold NaN or infinity: the network has diverged")
     return z, y.to(torch.int64).numpy()
 
 
@@ -113,17 +94,13 @@ def calibration_error(
     """Expected calibration error: how far confidence and accuracy lie apart.
 
     Pictures are dealt into equal bins of confidence, the probability of the guess;
-    bin m is the half-open interval ((m - 1) / M, m / M]. The result is the mean over
-    all pictures of |accuracy - mean confidence| of their bin (Guo et al. 2017,
-    equation 3).
+    bin m is ((m - 1) / M, m / M]. The result, 0 to 1, is the mean over all pictures of
+    |accuracy - mean confidence| of their bin (Guo et al. 2017, equation 3).
 
     Args:
         probabilities: float [N, K], rows that add up to 1.
         labels: int [N].
         bins: M, the number of bins; 15 as in their section 4.
-
-    Returns:
-        0 (confidence is right everywhere) to 1.
     """
     probabilities = np.asarray(probabilities, np.float64)
     confidence = probabilities.max(1)
@@ -143,7 +120,6 @@ def report(
     logits: Tensor | np.ndarray,
     labels: Tensor | np.ndarray | Sequence[int],
     classes: Sequence[str],
-    loss: float | None = None,
 ) -> Report:
     """Judge a classifier by its logits.
 
@@ -152,14 +128,9 @@ def report(
             class counts as the guess.
         labels: int [N], 0 ... K - 1.
         classes: K names, in the order of the logits.
-        loss: mean loss over the pictures; cross-entropy unless told.
-
-    Returns:
-        A :class:`Report`.
 
     Raises:
-        ValueError: if shapes, types or ranges do not agree, or a logit is not
-            finite; the message names the argument and its value.
+        ValueError: if shapes, types or ranges do not agree, or a logit is not finite.
     """
     z, y = _arrays(logits, labels)
     classes = tuple(map(str, classes))
@@ -167,10 +138,7 @@ def report(
         raise ValueError(
             f"classes must be {z.shape[1]} names, one per logit, got {len(classes)}"
         )
-    if loss is None:
-        loss = torch.nn.functional.cross_entropy(z, torch.from_numpy(y)).item()
-    # The guess is taken from the logits: softmax in floats can round two different
-    # ones to the same probability.
+    # Not from probabilities: softmax can round two different logits to the same one.
     guesses = z.argmax(1).numpy()
     pairs, k = y * len(classes) + guesses, len(classes)
     confusion = np.bincount(pairs, minlength=k * k).reshape(k, k).astype(np.int64)
@@ -180,7 +148,7 @@ def report(
     return Report(
         classes=classes,
         n=len(y),
-        loss=float(loss),
+        loss=torch.nn.functional.cross_entropy(z, torch.from_numpy(y)).item(),
         accuracy=float(hits.sum() / len(y)),
         precision=_ratio(hits, guessed),
         recall=_ratio(hits, support),

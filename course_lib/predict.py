@@ -13,8 +13,8 @@ saved that shows which places spoke for the answer (Grad-CAM).
 The network sees the middle of a photo, reduced to its own size. A warning says so
 where more than the usual quarter, or more than half of the detail, is left out.
 
-The exit code is 0 if every photo was answered, 1 if some were not or a picture
-could not be saved, and 2 if nothing could start: a bad checkpoint, a wrong call.
+The exit code is 0 if every photo was answered, 1 if some were not, and 2 if nothing
+could start.
 """
 
 from __future__ import annotations
@@ -61,8 +61,7 @@ class Predictor(NamedTuple):
     def ask(self, photo: PhotoLike, **options: int) -> Answer:
         """Answer one photo; arguments as for ``course_lib.data.photos.read_photo``.
 
-        The model runs where its parameters are, in evaluation mode, and is left in
-        the mode it was in.
+        The model runs in evaluation mode and is left in the mode it was in.
 
         Raises:
             PhotoError: if the photo cannot be opened, or is one pixel high or wide.
@@ -90,16 +89,14 @@ class Predictor(NamedTuple):
             for module, training in modes:  # parts may have been frozen one by one
                 module.training = training
         if logits.shape != (1, len(self.classes)):
-            raise ValueError(
-                f"the model returns shape {list(logits.shape)} for one photo, and "
-                f"classes has {len(self.classes)} names; give the names of its outputs"
-            )
+            shape = f"shape {list(logits.shape)} for one photo"
+            names = f"{len(self.classes)} names; give those of its outputs"
+            raise ValueError(f"the model returns {shape}, and classes has {names}")
         if not logits.isfinite().all():
             raise ValueError("the network's answer is NaN or infinite: its weights are")
         values = logits[0].float().softmax(dim=0).tolist()
-        return Answer(
-            dict(zip(self.classes, values)), notes + prepare.unseen(*size), image
-        )
+        probabilities = dict(zip(self.classes, values))
+        return Answer(probabilities, notes + prepare.unseen(*size), image)
 
 
 def predict(
@@ -109,7 +106,7 @@ def predict(
     classes: Sequence[str] = CRACK_CLASSES,
     preprocessing: Preprocessing | None = None,
 ) -> dict[str, float]:
-    """The probability of each class for one photo.
+    """The probability of each class for one photo; they add up to 1.
 
     Args:
         model: returns logits [1, len(classes)].
@@ -117,15 +114,8 @@ def predict(
         classes: the names of the model's outputs, in their order.
         preprocessing: as in training; by default ``Preprocessing.for_photos(224)``.
 
-    Returns:
-        Class name to probability, in the order of ``classes``; they add up to 1.
-
     Raises:
-        PhotoError: if the photo cannot be opened.
-        ValueError: if the model does not return one finite logit per class.
-
-    Warns:
-        PhotoWarning: if much of the photo was not looked at.
+        As :meth:`Predictor.ask`; if much of the photo is not looked at, it warns.
     """
     from course_lib.data.photos import PhotoWarning
     from course_lib.data.preprocessing import Preprocessing
@@ -138,12 +128,10 @@ def predict(
 
 
 def load_predictor(checkpoint: str | os.PathLike, device: str = "auto") -> Predictor:
-    """The network of a checkpoint.
+    """The network of a checkpoint, on a device of ``course_lib.training.pick_device``.
 
-    Args:
-        checkpoint: ``"course"``, a ``*.pt`` file, or a folder that holds
-            ``best.pt``. Nothing in it can run.
-        device: see ``course_lib.training.pick_device``.
+    ``checkpoint`` is "course", a ``*.pt`` file, or a folder that holds ``best.pt``;
+    nothing in it can run.
 
     Raises:
         CheckpointError: says what is wrong with the file.
@@ -253,7 +241,8 @@ def _answer_all(predictor: Predictor, options: argparse.Namespace) -> int:
             fail(error)
             continue
         print(name)
-        for label in sorted(values, key=values.get, reverse=True):
+        best, *_ = ranked = sorted(values, key=values.get, reverse=True)
+        for label in ranked:
             print(f"  {100 * values[label]:5.1f} %  {label}", flush=True)
         for note in notes:
             print(f"warning: {name}: {note}", file=sys.stderr, flush=True)
@@ -261,7 +250,6 @@ def _answer_all(predictor: Predictor, options: argparse.Namespace) -> int:
             stems[photo.stem] += 1  # photos of one name in several folders
             number = f"_{stems[photo.stem]}" if stems[photo.stem] > 1 else ""
             path = options.cam / f"{photo.stem}_cam{number}.png"
-            best = max(values, key=values.get)
             try:
                 save_cam(predictor, image, predictor.classes.index(best), path)
             except OSError as error:

@@ -133,7 +133,7 @@ def gradients(rank, folder):
         x, y = data(7, 0)[rank::2]  # four images and three
         value = loss(network(x), y)
         value.backward()
-        mean = distributed.all_reduce_sum([value.item() / 2])[0]
+        mean = distributed.all_reduce([value.item() / 2])[0]
         grads = [parameter.grad for parameter in model.parameters()]
         torch.save({"loss": mean, "grads": grads}, folder / f"grads{rank}.pt")
 

@@ -11,9 +11,10 @@ and :mod:`.checkpoints` (what is kept), :mod:`.loop` (all together), :mod:`.dist
 for several processes, and :mod:`.tensorboard` for curves.
 """
 
+from course_lib.trainer.checkpoints import TrainingInterrupted
 from course_lib.trainer.config import TrainerConfig
 from course_lib.trainer.distributed import PeerLostError, process_group
-from course_lib.trainer.loop import Trainer, TrainingInterrupted
+from course_lib.trainer.loop import Trainer
 from course_lib.trainer.state import History
 from course_lib.weights.checkpoints import CheckpointError, model_from
 from course_lib.weights.checkpoints import load as load_checkpoint

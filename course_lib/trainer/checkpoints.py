@@ -1,14 +1,15 @@
-"""The folder from which a training resumes, whatever happened to the process.
+"""How a training stops, and the folder from which it resumes, whatever happened.
 
 A new file is written under another name, forced to the disk and then renamed, so at
-every moment a whole one is there; the last one and the one before are kept. (A
-distributed checkpoint is several files, and Lightning's and Accelerate's are not forced
-to the disk before the old one goes: after a power cut there can be none.)
+every moment a whole one is there. (Lightning's and Accelerate's are not forced to the
+disk before the old one goes: after a power cut there can be none.)
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,16 +20,15 @@ import torch
 
 from course_lib.weights.checkpoints import FORMAT, KEYS, CheckpointError, load
 
-__all__ = ["Folder", "save", "write"]
+__all__ = ["Folder", "StopSignals", "TrainingInterrupted", "save", "write"]
 
 RESUME_KEYS = ("best", "images", "optimizer", "scaler", "scheduler", "step", "sums")
 
 
 def write(path: Path, fill: Any) -> None:
-    """Replace a file at once: readers see the old one or the whole new one.
+    """Replace a file at once by what ``fill`` writes into a file opened for bytes.
 
-    ``fill`` is called with a file opened for bytes. An ``OSError`` names the file,
-    which is then as it was.
+    An ``OSError`` names the file, which is then as it was.
     """
     scratch = path.with_name(path.name + ".tmp")
     try:
@@ -77,8 +77,7 @@ class Folder:
     def save(self, state: Any) -> None:
         """Write ``last.pt`` of a ``State``; what had that name becomes ``previous.pt``.
 
-        At the end of an epoch ``history.csv`` is written before, and ``best.pt`` if
-        that epoch was the best. After an ``OSError`` each file is as it was.
+        At the end of an epoch also ``history.csv``, and after the best one ``best.pt``.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if state.step == 0:
@@ -97,10 +96,8 @@ class Folder:
     def load(self) -> dict[str, Any] | None:
         """The newest good checkpoint; None if there is none at all.
 
-        A damaged one is put aside as ``damaged.pt`` with a warning.
-
-        Raises:
-            CheckpointError: if there are files, and none of them can be used.
+        A damaged one is put aside as ``damaged.pt`` with a warning; that there is no
+        other is a ``CheckpointError``.
         """
         problems = []
         for path in filter(Path.exists, (self.last, self.previous)):
@@ -126,11 +123,7 @@ class Folder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes out; the system lets go when this one dies.
-
-        Raises:
-            CheckpointError: if another process trains into this folder.
-        """
+        """Keep other processes out; the system lets go when this one dies."""
         key = self.path.resolve()
         if key in Folder.locked:  # by the command that calls the trainer
             yield
@@ -161,3 +154,37 @@ def _lock(handle: int) -> None:
         import fcntl
 
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """The training was stopped by a signal; the message says how to resume."""
+
+
+class StopSignals:
+    """Within it a signal only asks the training to stop; a second one stops at once.
+
+    Ctrl-C sends SIGINT, a cluster that takes a machine away SIGTERM, and a terminal
+    that is closed SIGHUP. Python delivers signals to the main thread only.
+    """
+
+    def __init__(self) -> None:
+        self.asked, self._before = False, {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)  # Windows has no SIGHUP
+                ignored = number and signal.getsignal(number) is signal.SIG_IGN
+                if number and not (name == "SIGHUP" and ignored):  # as under nohup
+                    self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            # None: the handler was not Python's, so Python cannot put it back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True

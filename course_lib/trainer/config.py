@@ -18,12 +18,12 @@ __all__ = [
     "schedule_for",
 ]
 
+WHOLE = {"epochs": 1, "batch_size": 1, "seed": 0, "workers": 0}  # and the least
+SHARES = ("momentum", "warmup", "label_smoothing")
 CHOICES = {
     "optimizer": ("adam", "adamw", "sgd"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
-    "channels_last": (True, False),
-    "compile": (True, False),
-    "progress": (True, False),
+    **dict.fromkeys(("channels_last", "compile", "progress"), (True, False)),
 }
 # A training may resume elsewhere than it began, as long as it computes the same.
 _FREE = {"workers", "progress", "log_dir", "checkpoint_dir"}
@@ -71,18 +71,19 @@ class TrainerConfig:
         for name in ("log_dir", "checkpoint_dir"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, str(getattr(self, name)))
-        for name in ("epochs", "batch_size", "seed", "workers"):
-            value, least = getattr(self, name), int(name in ("epochs", "batch_size"))
-            fits = type(value) is int and value >= least
+        for name, least in WHOLE.items():
+            fits = type(getattr(self, name)) is int and getattr(self, name) >= least
             self._check(name, fits, f"a whole number from {least} up")
-        for name in ("momentum", "warmup", "label_smoothing"):
+        for name in SHARES:
             self._check(name, 0 <= self._number(name) < 1, "at least 0 and below 1")
+        for name in ("learning_rate", "clip"):
+            fits = 0 < self._number(name) < math.inf or (name, self.clip) == (
+                "clip",
+                None,
+            )
+            self._check(name, fits, "a number above 0")
         decay = 0 <= self._number("weight_decay") < math.inf
         self._check("weight_decay", decay, "at least 0")
-        for name in ("learning_rate", "clip"):
-            fits = 0 < self._number(name) < math.inf
-            if name != "clip" or self.clip is not None:
-                self._check(name, fits, "a number above 0")
         for name, allowed in CHOICES.items():
             value = getattr(self, name)
             fits = type(value) is type(allowed[0]) and value in allowed
@@ -142,8 +143,7 @@ def precision_type(precision: str, device: torch.device) -> torch.dtype | None:
 def optimizer_for(model: nn.Module, config: TrainerConfig) -> torch.optim.Optimizer:
     """The optimizer, with weight decay on matrices and kernels only.
 
-    To shrink γ, β or a bias does not make the function simpler; He et al. (2019,
-    section 3.1) leave them out as well.
+    To shrink γ, β or a bias makes no function simpler (He et al. 2019, section 3.1).
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:

@@ -52,16 +52,14 @@ def world() -> World:
 
 @contextmanager
 def process_group(device: str = "auto") -> Iterator[torch.device]:
-    """Join the processes that ``torchrun`` started; alone, just pick the device.
-
-    Yields the device of this process, under torchrun a GPU of its own.
+    """Join the processes that ``torchrun`` started; yield the device of this one.
 
     Raises:
         PeerLostError: if the others cannot be reached.
         ValueError: if the device is not there, or too few GPUs are.
     """
     picked = pick_device(device)
-    if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
+    if "RANK" not in os.environ:
         yield picked
         return
     gpu = picked.type == "cuda"
@@ -79,9 +77,7 @@ def process_group(device: str = "auto") -> Iterator[torch.device]:
     try:
         dist.init_process_group(backend, timeout=SILENCE)
     except RuntimeError as error:
-        raise PeerLostError(
-            f"the other processes cannot be reached: {error}"
-        ) from error
+        raise PeerLostError(f"the others cannot be reached: {error}") from error
     # gloo's group waits in its destructor for its threads, and these may wait for
     # Python's lock to let go of a tensor. Where the last reference is that of a
     # DistributedDataParallel, the destructor holds that lock: both wait forever
@@ -95,7 +91,7 @@ def process_group(device: str = "auto") -> Iterator[torch.device]:
 
 @contextmanager
 def peers() -> Iterator[None]:
-    """Say in a sentence what the loss of a peer looks like from inside.
+    """Say in a sentence that a peer was lost.
 
     gloo raises a bare RuntimeError for it, from any operation, the backward pass
     included; so among several processes every bare one is taken for that.
@@ -108,8 +104,8 @@ def peers() -> Iterator[None]:
             raise
         raise PeerLostError(
             f"this process cannot continue: {str(error).splitlines()[0][:200]}. Most "
-            "likely another process of this training ended or cannot be reached: see "
-            "its own message, then start all of them again and resume"
+            "likely another process of this training ended: see its own message, then "
+            "start all of them again and resume"
         ) from error
 
 
@@ -175,17 +171,8 @@ def broadcast_object(value: Any) -> Any:
     return box[0]
 
 
-def all_reduce_sum(numbers: list[float]) -> list[float]:
-    """Each number summed over the processes."""
-    return _all_reduce(numbers, "SUM")
-
-
-def all_reduce_max(numbers: list[float]) -> list[float]:
-    """The largest of each number over the processes: one that asks is enough."""
-    return _all_reduce(numbers, "MAX")
-
-
-def _all_reduce(numbers: list[float], operation: str) -> list[float]:
+def all_reduce(numbers: list[float], operation: str = "SUM") -> list[float]:
+    """The sum of each number over all processes; with "MAX" the largest."""
     if world().size == 1:
         return numbers
     tensor = torch.tensor(numbers, dtype=torch.float64)

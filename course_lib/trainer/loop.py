@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -19,54 +17,19 @@ from course_lib.data.preprocessing import Preprocessing
 from course_lib.metrics import Report, report
 from course_lib.resnet import ResNet, check_batch
 from course_lib.trainer import batches, distributed
-from course_lib.trainer.batches import check_data, check_training
-from course_lib.trainer.checkpoints import Folder
+from course_lib.trainer.checkpoints import Folder, StopSignals, TrainingInterrupted
 from course_lib.trainer.config import TrainerConfig, precision_type
 from course_lib.trainer.state import History, State
 from course_lib.training import evaluate, training_steps
 from course_lib.weights.checkpoints import CheckpointError
 
-__all__ = ["Trainer", "TrainingInterrupted"]
+__all__ = ["Trainer"]
 
 SAVE_SECONDS = 300.0  # between two checkpoints within an epoch
 AGREE_STEPS = 16  # steps between two questions of all processes whether to stop
 LOOK_STEPS = 20  # steps between two losses in the bar: each makes a GPU wait
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """The training was stopped by a signal; the message says how to resume."""
-
-
-class StopSignals:
-    """Within it a signal only asks the training to stop; a second one stops at once.
-
-    Ctrl-C sends SIGINT, a cluster that takes a machine away SIGTERM, and a terminal
-    that is closed SIGHUP. Python delivers signals to the main thread only.
-    """
-
-    def __init__(self) -> None:
-        self.asked, self._before = False, {}
-
-    def __enter__(self) -> StopSignals:
-        if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                number = getattr(signal, name, None)  # Windows has no SIGHUP
-                ignored = number and signal.getsignal(number) is signal.SIG_IGN
-                if number and not (name == "SIGHUP" and ignored):  # as under nohup
-                    self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            # None: the handler was not Python's, so Python cannot put it back.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-    def _ask(self, *_: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
 
 
 class Trainer:
@@ -76,11 +39,10 @@ class Trainer:
         model: gives logits [B, K]; trained in place, where its parameters are.
         config: the settings; the defaults unless given.
         classes: the K names.
-        augment: changes a whole batch of normalized images [B, C, H, W] on the
-            device; draws from the generator it gets (on the CPU) and from nothing
-            else, as ``course_lib.data.augment.photo_views`` does.
-        preprocessing: makes inputs of images that come as bytes; checkpoints carry
-            it, so that a prediction sees the same.
+        augment: changes a batch of normalized images [B, C, H, W] on the device; draws
+            from the generator it gets (on the CPU) and from nothing else, as
+            ``course_lib.data.augment.photo_views`` does.
+        preprocessing: makes inputs of images that come as bytes; checkpoints carry it.
 
     Attributes:
         history: the epochs so far.
@@ -88,7 +50,7 @@ class Trainer:
         saved: False after a checkpoint that could not be written.
 
     Raises:
-        ValueError: if an argument does not fit; says which and what would.
+        ValueError: if an argument does not fit.
     """
 
     def __init__(
@@ -107,10 +69,8 @@ class Trainer:
         if len(self.classes) < 2:
             raise ValueError(f"classes must be at least two names, got {self.classes}")
         if weights is not None and len(weights) != len(self.classes):
-            raise ValueError(
-                f"class_weights has {len(weights)} numbers for "
-                f"{len(self.classes)} classes"
-            )
+            sizes = f"{len(weights)} numbers for {len(self.classes)} classes"
+            raise ValueError(f"class_weights has {sizes}")
         self.world = distributed.world()
         self.device = next(model.parameters()).device
         if self.world.size > 1 and self.device.type == "cuda":
@@ -134,9 +94,6 @@ class Trainer:
             x: images [B, C, H, W], floats, or bytes to preprocess.
             y: labels int64 [B].
             seed: for random windows and augmentation; None is as in evaluation.
-
-        Raises:
-            ValueError: if a label or the type of the images does not fit.
         """
         if y.ndim != 1 or y.min() < 0 or y.max() >= len(self.classes):
             raise ValueError(
@@ -150,12 +107,8 @@ class Trainer:
         x = x.to(self.device, non_blocking=True)
         if x.dtype == torch.uint8:
             if self.preprocessing is None:
-                raise ValueError(
-                    "images are bytes: pass a Preprocessing to Trainer, or make "
-                    "normalized floats of them"
-                )
-            x = self.preprocessing.windows(x, generator)
-            x = self.preprocessing.normalize(x)
+                raise ValueError("images are bytes: pass a Preprocessing to Trainer")
+            x = self.preprocessing.normalize(self.preprocessing.windows(x, generator))
         x = x.to(next(self.model.parameters()).dtype)
         if generator is not None and self.augment is not None:
             x = self.augment(x, generator)
@@ -172,26 +125,23 @@ class Trainer:
             ValueError: if there is no data, or an image or label does not fit.
             FloatingPointError: if a logit is not finite.
         """
-        images = check_data(data, "data")
+        images = batches.check_data(data, "data")
         order = batches.in_order(images, self.config.batch_size, *self.world)
         with batches.random_state_kept(), distributed.peers():
             seen = evaluate(self.model, self._batches(data, order), amp=self.amp)
             logits = distributed.gather(seen["logits"], images)
             labels = distributed.gather(seen["labels"], images)
         if not torch.isfinite(logits).all():
-            raise FloatingPointError(
-                "the network gives logits that are not finite: it has diverged"
-            )
-        loss = nn.functional.cross_entropy(logits, labels).item()
-        return report(logits, labels, self.classes, loss=loss)
+            raise FloatingPointError("the network has diverged: a logit is not finite")
+        return report(logits, labels, self.classes)
 
     def fit(self, train: Any, validation: Any, *, resume: bool = False) -> History:
         """Train, judge each epoch, and end with the weights of ``History.best``.
 
         Args:
-            train: a map-style data set of (image, label): a ``TensorDataset``,
-                ``course_lib.data.images.ByteImages``, or any other. Images are
-                floats [C, H, W], or bytes if ``preprocessing`` was given.
+            train: a map-style data set of (image, label), such as a ``TensorDataset``
+                or ``course_lib.data.images.ByteImages``. Images are floats [C, H, W],
+                or bytes if ``preprocessing`` was given.
             validation: the same for choosing the best epoch.
             resume: continue from the newest good checkpoint of ``checkpoint_dir``, in
                 the middle of an epoch if need be; start anew if there is none.
@@ -201,25 +151,25 @@ class Trainer:
 
         Raises:
             ValueError: if data do not fit, such as a single class.
-            CheckpointError: if the folder holds checkpoints and ``resume`` is False,
-                if they are those of another training, or if another process trains.
-            FloatingPointError: if the loss is not finite; the last checkpoint is
-                from before.
+            CheckpointError: if ``checkpoint_dir`` is in use, damaged, of another
+                training, or, unless ``resume``, not empty.
+            FloatingPointError: if the loss is not finite; the last checkpoint is good.
             TrainingInterrupted: after Ctrl-C, SIGTERM or SIGHUP, when all is saved.
             PeerLostError: if another process of a distributed training is gone.
         """
-        images, config = check_data(train, "train"), self.config
-        check_data(validation, "validation")
+        images, config = batches.check_data(train, "train"), self.config
+        batches.check_data(validation, "validation")
         plan = batches.Plan(images, config.batch_size, config.seed, *self.world)
-        check_training(train, self.classes, plan, self.model)
-        stored = self.preprocessing and self.preprocessing.as_dict()
-        metadata = {"classes": list(self.classes), "preprocessing": stored}
-        metadata["images"] = images
+        batches.check_training(train, self.classes, plan, self.model)
+        metadata = {
+            "classes": list(self.classes),
+            "preprocessing": self.preprocessing and self.preprocessing.as_dict(),
+            "images": images,
+        }
         self.state = State(self.model, config, plan.steps, self.amp, metadata)
-        locked = self.folder is not None and self.world.writes
         with (
             batches.random_state_kept(),
-            self.folder.lock() if locked else nullcontext(),
+            self.folder.lock() if self.folder and self.world.writes else nullcontext(),
             distributed.peers(),
             StopSignals() as self._signals,
         ):
@@ -250,8 +200,6 @@ class Trainer:
             if self.config.progress and self.world.writes:
                 with suppress(OSError):  # nobody reads any more (train | head)
                     print(self.history.line(epochs), flush=True)
-            if state.epoch <= epochs and self._should_stop_or_save()[0]:
-                raise self._interruption(plan.steps)
 
     def _train_epoch(self, plan: batches.Plan, stream: Iterator) -> None:
         """Train the rest of an epoch; between two batches save, or save and stop."""
@@ -292,7 +240,7 @@ class Trainer:
         if self.world.size > 1 and self.state.step % AGREE_STEPS:
             return False, False
         overdue = time.monotonic() - self._saved_at > SAVE_SECONDS
-        stop, save = distributed.all_reduce_max([self._signals.asked, overdue])
+        stop, save = distributed.all_reduce([self._signals.asked, overdue], "MAX")
         return bool(stop), bool(save)
 
     def _resume(self, resume: bool) -> None:
@@ -327,18 +275,14 @@ class Trainer:
             )
 
     def _interruption(self, steps: int) -> TrainingInterrupted:
-        place = (
-            f"stopped in epoch {self.state.epoch} after {self.state.step} of {steps}"
-        )
-        saved = "nothing is saved, because checkpoint_dir is None"
-        if self.saved:
-            saved = (
-                f"saved in {self.folder.path}, where the same call with resume=True "
-                "continues"
-            )
-        elif self.folder is not None:
+        if self.folder is None:
+            saved = "nothing is saved, because checkpoint_dir is None"
+        elif self.saved:
+            saved = f"saved in {self.folder.path}: call again with resume=True"
+        else:
             saved = "this place could not be saved"
-        return TrainingInterrupted(f"{place} batches; {saved}")
+        place = f"epoch {self.state.epoch} after {self.state.step} of {steps} batches"
+        return TrainingInterrupted(f"stopped in {place}; {saved}")
 
     def _batches(
         self, data: Any, order: Iterator[batches.Batch], *, training: bool = False
@@ -356,10 +300,8 @@ class Trainer:
             return nullcontext()
         from course_lib.trainer.tensorboard import TensorBoardLog
 
-        first = self.state.epoch == 1
-        at = None if first else self.state.epoch
-        log = TensorBoardLog(self.config.log_dir, resume_at=at)
-        if first:
+        log = TensorBoardLog(self.config.log_dir, purge_step=self.state.epoch)
+        if self.state.epoch == 1:
             log.graph(self.model, self._examples(train, 1)[0])
         return log
 

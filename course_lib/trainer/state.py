@@ -30,9 +30,6 @@ class History(list):
         """The epoch with the highest macro F1 on validation.
 
         Among equals the one with the lower loss, and then the earlier one.
-
-        Raises:
-            ValueError: if no epoch has ended yet.
         """
         if not self:
             raise ValueError("the history is empty: no epoch has ended yet")
@@ -78,7 +75,7 @@ class RunningTotals:
             part[0] = (torch.stack(losses).cpu().double() * joint).sum().item()
             part[1:] = float(torch.stack(correct).sum()), joint.sum().item()
         now = time.monotonic()
-        seen = [*distributed.all_reduce_sum(part), now - self.since]
+        seen = [*distributed.all_reduce(part), now - self.since]
         self.sums = [before + more for before, more in zip(self.sums, seen)]
         self.pending, self.since = [], now
 
@@ -86,13 +83,8 @@ class RunningTotals:
 class State:
     """Model, optimizer, schedule, scaler, history and place of one training.
 
-    Args:
-        model: trained in place.
-        config: the settings.
-        steps: batches per epoch.
-        amp: the type of autocast; float16 needs a scaler.
-        metadata: what else checkpoints carry: ``classes``, ``preprocessing`` and
-            ``images``, the number of training images.
+    ``steps`` are batches per epoch, ``amp`` is the type of autocast (float16 needs a
+    scaler), and ``metadata`` what else checkpoints carry.
     """
 
     def __init__(
@@ -146,11 +138,7 @@ class State:
             self.best = copy.deepcopy(self.model.state_dict())
 
     def check_weights(self) -> None:
-        """Refuse to keep weights that are broken.
-
-        Raises:
-            FloatingPointError: if one is infinite or NaN.
-        """
+        """Refuse to keep broken weights, with a ``FloatingPointError``."""
         sums = [p.detach().sum().float() for p in self.model.parameters()]
         if not torch.isfinite(torch.stack(sums)).all():
             raise FloatingPointError(
@@ -164,10 +152,7 @@ class State:
         return self.metadata | best | {"history": list(self.history)}
 
     def to_resume(self) -> dict[str, Any]:
-        """What the next batch needs to be as if nothing had happened.
-
-        Order, augmentation and dropout follow from seed, epoch and step.
-        """
+        """What else the next batch needs: order and chance follow from its number."""
         return self.metadata | {
             "model": self.model.state_dict(),
             "best": self.best,
@@ -181,11 +166,7 @@ class State:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Resume from what :meth:`to_resume` gave.
-
-        Raises:
-            CheckpointError: if it is of another training; says what differs.
-        """
+        """Resume from what :meth:`to_resume` gave; says what differs if it cannot."""
         problems = [*self.config.differences(saved["config"])]
         for name in ("classes", "images", "preprocessing"):
             was, now = saved[name], self.metadata[name]
