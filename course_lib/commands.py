@@ -176,9 +176,9 @@ def train_settings(given: dict[str, Any], out: Path, resume: bool) -> dict[str, 
         for name, value in command.items():
             if type(value) is not OPTIONS[name].kind and value is not defaults[name]:
                 raise ValueError(f"{name} is {value!r}")
-        if "data" not in command:
+        if command.get("data") is None:
             raise ValueError("no data")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{stored} is damaged ({error}); start in another folder"
         ) from None
@@ -201,7 +201,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     from course_lib.trainer.checkpoints import write
 
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write(path, lambda file: file.write(text.encode()))
+    data = text.encode(errors="backslashreplace")  # of a path that is not UTF-8
+    write(path, lambda file: file.write(data))
 
 
 def check_split(out: Path, files: Sequence[Sequence[tuple[str, str]]]) -> None:

@@ -427,6 +427,7 @@ def test_windows_are_the_middle_or_random():
     [
         ((0, 5), "got size=0 and resize=5"),
         ((6, 5), "got size=6 and resize=5"),
+        ((5, 10**7), "resize be at most 4,096"),
         ((5, 5, (0.1, 0.2)), r"1 or 3 finite numbers .* got mean=\(0.1, 0.2\)"),
         ((5, 5, (0.1,), (0.0,)), "std positive"),
         ((5, 5, (np.inf,), (1.0,)), r"finite .* mean=\(inf,\)"),

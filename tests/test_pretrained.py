@@ -256,6 +256,9 @@ class Bomb:
 def test_files_that_grow_when_read_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="names __builtin__ bytearray"):
         read_weights(saved(tmp_path, {"state_dict": STATE, "bomb": Bomb()}))
+    old = {"_use_new_zipfile_serialization": False}
+    with pytest.raises(CheckpointError, match="names __builtin__ bytearray"):
+        read_weights(saved(tmp_path, {**STATE, "bomb": Bomb()}, "old.pt", **old))
     plain = zipfile.ZipFile(saved(tmp_path, STATE))
     with plain, zipfile.ZipFile(tmp_path / "z.pt", "w", zipfile.ZIP_DEFLATED) as packed:
         for name in plain.namelist():

@@ -229,13 +229,24 @@ def test_words_that_are_no_options_end_with_the_usage(capsys):
         '{"command": {"data": "digits", "quiet": 1}}',
         '{"command": {"data": "digits", "speed": 1}}',
         '{"command": {"epochs": 3}}',
+        '{"command": {"data": null}}',
+        "[" * 100_000,
     ],
+    ids=lambda text: text[:40],
 )
 def test_a_file_that_is_no_settings_is_named(text, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text(text)
     assert call("--out", "run", "--resume") == 2
     assert "config.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are UTF-8 or UTF-16 there")
+def test_a_folder_whose_name_is_not_utf_8_is_named(tmp_path, capsys):
+    folder = os.fsdecode(b"ri\xdfe")
+    photos(tmp_path / folder, {"a": 4, "b": 4})
+    assert call("--data", folder, "--out", "run") == 2
+    assert "ri\\xdfe/a': the name is not valid UTF-8" in capsys.readouterr().err
 
 
 def test_a_new_run_needs_data_and_a_resumed_one_a_run(tmp_path, capsys):

@@ -20,6 +20,7 @@ __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Preprocessing"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LARGEST = 4096  # pixels per side: a checkpoint may claim any, and this takes 1 GB
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ class Preprocessing:
     std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        if not 1 <= self.size <= self.resize:
+        if not 1 <= self.size <= self.resize <= LARGEST:
             raise ValueError(
-                f"size must lie in 1 ... resize, got size={self.size} and "
-                f"resize={self.resize}"
+                f"size must lie in 1 ... resize, and resize be at most {LARGEST:,}, "
+                f"got size={self.size} and resize={self.resize}"
             )
         channels = len(self.mean) if len(self.mean) == len(self.std) else 0
         finite = np.isfinite([*self.mean, *self.std]).all()

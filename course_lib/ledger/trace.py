@@ -47,7 +47,8 @@ def meta_copy(model: nn.Module) -> tuple[nn.Module, list[Tensor]]:
         return metas.get(id(value))
 
     for name, module in model.named_modules():
-        where = f"layer {name!r} ({type(module).__name__})"
+        where = f"layer {name!r}" if name else "the model"
+        where += f" ({type(module).__name__})"
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError(
                 f"{where} is TorchScript; pass the module it was made from"

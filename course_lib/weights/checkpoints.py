@@ -11,7 +11,7 @@ import pickletools
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +81,12 @@ def read(path: Path, foreign: bool = False) -> Any:
             return load_file(path)
         if not foreign or zipfile.is_zipfile(path):
             _check_archive(path, foreign)
+        elif head[:1] == b"\x80":
+            with path.open(
+                "rb"
+            ) as file:  # torch's old format: four of them, then bytes
+                for _ in range(4):
+                    _check_pickle(path, file, foreign)
         return torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
@@ -116,15 +122,19 @@ def _check_archive(path: Path, foreign: bool) -> None:
         if damaged is not None:
             raise CheckpointError(f"{path} is damaged: checksum mismatch in {damaged}")
         for part in parts:
-            if not part.filename.endswith("data.pkl"):
-                continue
-            for operation, name, _ in pickletools.genops(file.read(part)):
-                known = "bytearray" not in str(name) if foreign else name in _NAMES
-                if "GLOBAL" in operation.name and not known:
-                    raise CheckpointError(
-                        f"{path} is refused: it names {name}, and holds more than "
-                        "numbers and texts, which could run code when loaded"
-                    )
+            if part.filename.endswith("data.pkl"):
+                _check_pickle(path, file.read(part), foreign)
+
+
+def _check_pickle(path: Path, pickle: bytes | BinaryIO, foreign: bool) -> None:
+    """Refuse a pickle that names what it should not; a file is read to its end."""
+    for operation, name, _ in pickletools.genops(pickle):
+        known = "bytearray" not in str(name) if foreign else name in _NAMES
+        if "GLOBAL" in operation.name and not known:
+            raise CheckpointError(
+                f"{path} is refused: it names {name}, and holds more than numbers and "
+                "texts, which could run code when loaded"
+            )
 
 
 def describe(model: nn.Module) -> dict[str, Any] | None:
