@@ -248,15 +248,21 @@ VISION += " squeezenet1_0 shufflenet_v2_x0_5 mnasnet0_5 swin_t vit_b_16"
 
 @pytest.mark.parametrize("name", VISION.split())
 def test_networks_of_torchvision(name):
-    """Complete, and equal to what autograd saves and what fvcore counts."""
+    """Equal to what autograd saves and what fvcore counts, or named unknown."""
     torch.manual_seed(0)
     model = torchvision.models.get_model(name)
     x = torch.rand(1, 3, 224, 224) if name == "vit_b_16" else torch.rand(2, 3, 64, 64)
     ours = ledger(model, x.shape)
-    assert not ours.unknown and not ours.unused
+    assert not ours.unused
     assert ours.parameters == sum(p.numel() for p in model.parameters())
     assert sum(row.parameters for row in ours.rows) == ours.parameters
-    assert ours.kept_bytes == saved_bytes(model, x)
+    if name == "vit_b_16":
+        assert len(ours.unknown) == 12
+        assert all("attention" in row for row in ours.unknown)
+        assert None not in [row.macs for row in ours.rows]
+    else:
+        assert not ours.unknown
+        assert ours.kept_bytes == saved_bytes(model, x)
     if name not in ("vit_b_16", "swin_t"):  # fvcore does not follow all of attention
         analysis = FlopCountAnalysis(model.eval(), x).unsupported_ops_warnings(False)
         counted = analysis.by_operator()
@@ -283,8 +289,9 @@ class Transformer(nn.Module):
 def test_a_transformer_takes_integers(dropout, dtype):
     model = Transformer(dropout).to(dtype)
     ours = ledger(model, (3, 5))
-    assert ours.kept_bytes == saved_bytes(model, torch.zeros(3, 5).long())
-    assert not ours.unknown and not ours.unused
+    tokens = next(row for row in ours.rows if row.name == "tokens")
+    assert tokens.kept_bytes == 3 * 5 * 8  # int64
+    assert len(ours.unknown) == 2 and not ours.unused
     products = 4 * 8 * 8 + 2 * 8 * 16 + 2 * 5 * 8  # per token, in one layer
     assert ours.macs == 2 * 3 * 5 * products
 
@@ -298,7 +305,7 @@ def test_a_transformer_takes_integers(dropout, dtype):
 @pytest.mark.parametrize("mask", [None, torch.bool, torch.float32])
 @pytest.mark.parametrize("heads", [4, 2])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_attention_keeps_what_a_cpu_keeps(mask, heads, dropout):
+def test_what_attention_keeps_is_unknown(mask, heads, dropout):
     class Heads(nn.Module):
         def __init__(self):
             super().__init__()
@@ -317,7 +324,9 @@ def test_attention_keeps_what_a_cpu_keeps(mask, heads, dropout):
 
     model, x = Heads(), torch.rand(3, 5, 8)
     ours = ledger(model, x.shape)
-    assert ours.kept_bytes == saved_bytes(model, x)
+    (attention,) = [row for row in ours.rows if row.kept_bytes is None]
+    assert attention.kind == "scaled_dot_product_attention"
+    assert ours.rows[-1].output_shape == tuple(model(x).shape)
     assert ours.macs == 3 * 5 * 8 * 6 * (4 + 2 * heads) + 2 * 3 * 4 * 5 * 5 * 6
 
 

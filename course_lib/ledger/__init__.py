@@ -3,19 +3,18 @@
 A copy of the model runs once on torch's ``meta`` device, where a tensor has a shape
 and no values. The model itself is never called, and its hooks do not run. Columns:
 
-* **MACs**: multiplications whose product is added to a sum: convolutions, linear
-  layers, attention, products of matrices. All else counts 0, such as biases,
-  normalization, activations, pooling and additions; what multiplies without a known
-  formula counts ``None``, and :attr:`Ledger.unknown` names it. (torchinfo adds one
-  for each bias and each γ and β per image.)
+* **MACs**: multiplications whose product is added to a sum, in convolutions, linear
+  layers and products of matrices. Biases, normalization, activations, pooling and
+  additions count 0. (torchinfo adds one for each bias, γ and β per image.)
 * **output**: bytes that a layer allocates for its result; in-place layers and views 0.
 * **kept**: bytes that autograd saves until the backward pass on a CPU, as its own
-  ``saved_tensors_hooks`` reports them: the input of a convolution, input, mean and
-  deviation of a batch normalization, the output of a ReLU, input and int64 indices of
-  a maximum pooling. Each block of memory counts once, at the first layer that saves
-  it; parameters and buffers do not count, the input batch does.
+  ``saved_tensors_hooks`` reports them. Each block of memory counts once, at the first
+  layer that saves it; parameters and buffers do not count, the input batch does.
 * **field**: receptive field in pixels of the input, as in
   :mod:`course_lib.dimensions`. Statistics of normalization are left out of it.
+
+What has no rule counts ``None``, such as the kept bytes of attention, which depend on
+the kernel that the device chooses; :attr:`Ledger.unknown` names it.
 """
 
 from __future__ import annotations
@@ -26,20 +25,22 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from course_lib.ledger.operators import NeedsIntegers
 from course_lib.ledger.table import MIB, Ledger, Row
 from course_lib.ledger.trace import Tracer, unwrap
 
 __all__ = ["Fit", "Ledger", "Row", "fits", "ledger"]
 
 
-def ledger(model: nn.Module, input_shape: Sequence[int]) -> Ledger:
+def ledger(
+    model: nn.Module, input_shape: Sequence[int], *, train: bool | None = None
+) -> Ledger:
     """One row for each layer that a batch of ``input_shape`` runs through.
 
     Args:
         model: any module that takes one tensor. It is left as it is: parameters,
             buffers, gradients, mode, hooks and device.
         input_shape: shape of the whole batch, such as (1, 3, 224, 224).
+        train: the mode of all modules; None: each one's own.
 
     Raises:
         ValueError: if the model does not run on such a shape; says where.
@@ -50,16 +51,6 @@ def ledger(model: nn.Module, input_shape: Sequence[int]) -> Ledger:
             "input_shape must be the shape of a batch in positive integers, such as "
             f"(1, 3, 224, 224), got {input_shape!r}"
         )
-    return trace(model, shape)
-
-
-def trace(
-    model: nn.Module,
-    shape: tuple[int, ...],
-    train: bool | None = None,
-    dtype: torch.dtype | None = None,
-) -> Ledger:
-    """As :func:`ledger`; ``train`` is the mode, by default each module's own."""
     model = unwrap(model)
     with torch.inference_mode(False), torch.enable_grad():
         tracer = Tracer(model)
@@ -67,11 +58,9 @@ def trace(
         if train is not None:
             shadow.train(train)
         floats = (p.dtype for p in shadow.parameters() if p.is_floating_point())
-        dtype = dtype or next(floats, torch.get_default_dtype())
+        dtype = next(floats, torch.get_default_dtype())
         try:
             tracer.run(torch.empty(shape, dtype=dtype, device="meta"))
-        except NeedsIntegers:
-            return trace(model, shape, train, torch.int64)
         except Exception as error:
             inner = tracer.path and tracer.path[-1]  # "" is the model itself
             where = f"layer {inner!r} of " if inner else ""
@@ -79,7 +68,7 @@ def trace(
                 f"input_shape={list(shape)} does not run through {where}"
                 f"{type(model).__name__}: {error}"
             ) from error
-    parameters = [p for _, p in tracer.parameters.values()]
+    parameters = list(shadow.parameters())
     return Ledger(
         rows=tuple(tracer.rows),
         input_shape=shape,
@@ -87,19 +76,12 @@ def trace(
         parameter_bytes=sum(p.nbytes for p in parameters),
         trained_bytes=sum(p.nbytes for p in parameters if p.requires_grad),
         buffer_bytes=sum(b.nbytes for b in shadow.buffers()),
-        unused=tuple(
-            name.lstrip(".")
-            for key, (name, _) in tracer.parameters.items()
-            if key not in tracer.counted
-        ),
+        unused=tuple(tracer.unused.values()),
     )
 
 
 class Fit(NamedTuple):
-    """The largest batch that trains in a memory, and the sum behind it.
-
-    All but ``batch`` are bytes. Printing shows the formula with its numbers.
-    """
+    """The largest batch that trains in a memory, and the sum behind it, in bytes."""
 
     batch: int  # 0: not even one image fits
     memory: int
@@ -137,17 +119,13 @@ def fits(
 ) -> Fit:
     """The largest batch with which ``model`` trains in so much memory.
 
-    At the peak, when the backward pass begins, the memory holds parameters, buffers,
-    gradients, the optimizer's state, workspace of the kernels, and what the forward
-    pass kept of each image. No mixed precision, no checkpointing. All gradients are
-    counted, although they are allocated one after another: a little too much for
-    small batches.
+    Counted is the peak, when the backward pass begins, with all gradients, although
+    they are allocated one after another. No mixed precision, no checkpointing.
 
     Args:
         memory_bytes: what the process may allocate. On a GPU,
             ``torch.cuda.mem_get_info()[0]`` before training.
-        model: as it will be trained; its parameters with ``requires_grad`` have
-            gradients. Left as it is.
+        model: as it will be trained, frozen parameters included. Left as it is.
         image_shape: shape of one image without the batch, such as (3, 224, 224).
         optimizer_copies: numbers that the optimizer keeps for each trained
             parameter: SGD 0, SGD with momentum 1, Adam 2.
@@ -155,15 +133,15 @@ def fits(
             256 MiB by default. It depends on GPU and library: measure yours.
 
     Raises:
-        ValueError: for a negative number, or if the model does not run on images
-            of this shape.
+        ValueError: for a negative number, a model that does not run on such images,
+            or one with kept bytes that have no rule.
     """
     numbers = {"memory_bytes": memory_bytes, "optimizer_copies": optimizer_copies}
     for name, value in (numbers | {"workspace_bytes": workspace_bytes}).items():
         if value < 0:
             raise ValueError(f"{name} must not be negative, got {value}")
     # Kept bytes are linear in the batch: two passes give both coefficients.
-    two, three = (trace(model, (batch, *image_shape), train=True) for batch in (2, 3))
+    two, three = (ledger(model, (batch, *image_shape), train=True) for batch in (2, 3))
     if any(row.kept_bytes is None for row in two.rows):
         raise ValueError(f"kept bytes have no rule for {', '.join(two.unknown)}")
     per_image = three.kept_bytes - two.kept_bytes

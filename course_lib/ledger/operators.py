@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -18,7 +16,6 @@ from course_lib.dimensions import output_size, transposed_size
 
 aten = torch.ops.aten
 size_after = functools.lru_cache(maxsize=1000)(output_size)
-flash_attention = aten._scaled_dot_product_flash_attention_for_cpu
 # Words in the names of operators that multiply and add; without a formula: unknown.
 MULTIPLIERS = {
     *("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot", "vdot", "linear", "conv"),
@@ -36,17 +33,10 @@ STATISTICS = {
 }
 
 
-class NeedsIntegers(Exception):
-    """The input goes to an embedding, so it has to be integers."""
-
-
 class Operators(TorchDispatchMode):
     """Runs operators on the meta device and adds up their multiply-accumulates."""
 
-    def __init__(self, x: Tensor) -> None:
-        super().__init__()
-        self.storage = x.untyped_storage()._cdata
-        self.macs: int | None = 0
+    macs: int | None = 0
 
     def take(self) -> int | None:
         """MACs since the last call; None if an operator has no formula."""
@@ -63,10 +53,6 @@ class Operators(TorchDispatchMode):
             form = {"dtype": x.dtype, "device": "meta"}
             out = torch.empty_strided(x.size(), x.stride(), **form)
             return out, *(torch.empty(shape, **form | {"dtype": dtype}) for _ in "ab")
-        if func is aten.embedding.default and args[1].is_floating_point():
-            if args[1].untyped_storage()._cdata == self.storage:
-                raise NeedsIntegers
-            raise TypeError("the indices of an embedding must be integers")
         if "device" in kwargs:  # tensors that forward makes
             kwargs = kwargs | {"device": "meta"}
         elif any(isinstance(t, Tensor) and not t.is_meta for t in args):
@@ -100,8 +86,6 @@ def count_macs(op: Any, args: tuple, kwargs: dict, out: Any) -> int | None:
         return (x if transposed else out).numel() * (weight.numel() // len(weight))
     if op in (aten.mv, aten.dot, aten.vdot, aten.addmv):
         return args[op is aten.addmv].numel()
-    if op is flash_attention:
-        return 2 * args[0].numel() * args[1].shape[-2]  # similarities, weighted sums
     if op in flop_registry:
         return flop_registry[op](*args, **kwargs, out_val=out) // 2
     return None if multiplies(op) else 0
@@ -114,34 +98,3 @@ def multiplies(op: Any) -> bool:
     is_torchs = space in ("aten", "prim", "prims")
     found = not is_torchs or MULTIPLIERS & {*name.split("_")}
     return bool(found) and name != "linalg_vector_norm"
-
-
-def attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    **options: Any,
-) -> Tensor:
-    """Without dropout the one that keeps no N × N weights, as CPUs and GPUs choose."""
-    args = (query, key, value)
-    if dropout_p or query.ndim != 4 or len({t.shape[-1] for t in args}) > 1:
-        mask = (attn_mask, dropout_p, is_causal)
-        return F.scaled_dot_product_attention(*args, *mask, **options)
-    options.pop("enable_gqa", None)
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        attn_mask = torch.empty_like(attn_mask, dtype=query.dtype)  # what is kept of it
-    return flash_attention(*args, 0.0, is_causal, attn_mask=attn_mask, **options)[0]
-
-
-# The meta device knows only the other one, so what calls it is given this one.
-SUBSTITUTES = {
-    F.scaled_dot_product_attention: attention,
-    F.multi_head_attention_forward: FunctionType(
-        F.multi_head_attention_forward.__code__,
-        vars(F) | {"scaled_dot_product_attention": attention},
-        argdefs=F.multi_head_attention_forward.__defaults__,
-    ),
-}

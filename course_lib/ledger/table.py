@@ -108,7 +108,9 @@ class Ledger:
     def total(self) -> list[str]:
         """The cells of the last line."""
         sums = figures(self.parameters, self.macs, self.output_bytes, self.kept_bytes)
-        sums[1] = "at least " * bool(self.unknown) + sums[1]
+        for column, key in ((1, "macs"), (3, "kept_bytes")):
+            if any(getattr(row, key) is None for row in self.rows):
+                sums[column] = f"at least {sums[column]}"
         return ["total", "", "", *sums, ""]
 
     def notes(self) -> Iterator[str]:

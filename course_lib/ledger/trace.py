@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -16,21 +15,21 @@ from torch.overrides import TorchFunctionMode
 
 from course_lib.dimensions import Field
 from course_lib.ledger.fields import WINDOWS, field_after
-from course_lib.ledger.operators import SUBSTITUTES, Operators
+from course_lib.ledger.operators import Operators
 from course_lib.ledger.table import Row
 
+# What these keep depends on the kernel that the device chooses, as for nn.RNNBase.
+FUSED = ("scaled_dot_product_attention", "multi_head_attention_forward")
 HOOKS = {key for key in vars(nn.Module()) if key.endswith("_hooks")}
 
 
-def unwrap(model: nn.Module) -> nn.Module:
+def unwrap(module: nn.Module | None) -> nn.Module | None:
     """The network inside ``torch.compile``, DataParallel or DDP."""
-    while True:
-        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
-        elif "_orig_mod" in model._modules:
-            model = model._orig_mod
-        else:
-            return model
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return unwrap(module.module)
+    if module is not None and "_orig_mod" in module._modules:
+        return unwrap(module._orig_mod)
+    return module
 
 
 def meta_copy(model: nn.Module) -> tuple[nn.Module, list[Tensor]]:
@@ -38,13 +37,16 @@ def meta_copy(model: nn.Module) -> tuple[nn.Module, list[Tensor]]:
     copies = {id(module): object.__new__(type(module)) for module in model.modules()}
     metas: dict[int, Tensor] = {}
 
-    def meta(value: Tensor | None) -> Tensor | None:
-        if value is not None and id(value) not in metas:
-            form = {"dtype": value.dtype, "device": "meta"}
-            new = torch.empty_strided(value.size(), value.stride(), **form)
+    def meta(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return copy.copy(value)
+        if id(value) not in metas:
+            new = torch.empty_strided(
+                value.size(), value.stride(), dtype=value.dtype, device="meta"
+            )
             new = nn.Parameter(new, False) if isinstance(value, nn.Parameter) else new
             metas[id(value)] = new.requires_grad_(value.requires_grad)
-        return metas.get(id(value))
+        return metas[id(value)]
 
     for name, module in model.named_modules():
         where = f"layer {name!r}" if name else "the model"
@@ -58,16 +60,13 @@ def meta_copy(model: nn.Module) -> tuple[nn.Module, list[Tensor]]:
         state = vars(copies[id(module)])
         for key, value in vars(module).items():
             if key in HOOKS:  # those of torch itself make a weight, and stay
-                value = OrderedDict((k, h) for k, h in value.items() if is_torchs(h))
-            elif key in ("_parameters", "_buffers"):
-                value = {k: meta(tensor) for k, tensor in value.items()}
+                value = {k: h for k, h in value.items() if is_torchs(h)}
             elif key == "_modules":
-                inner = {k: v if v is None else unwrap(v) for k, v in value.items()}
-                value = {k: copies.get(id(v)) for k, v in inner.items()}
-            elif isinstance(value, (list, dict, set)):  # forward may collect there
-                value = copy.copy(value)
-            elif isinstance(value, Tensor):
-                value = meta(value)
+                value = {k: copies.get(id(unwrap(v))) for k, v in value.items()}
+            elif key in ("_parameters", "_buffers"):
+                value = {k: meta(v) for k, v in value.items()}
+            elif isinstance(value, (Tensor, list, dict, set)):
+                value = meta(value)  # forward may collect there
             state[key] = value
     return copies[id(model)], list(metas.values())
 
@@ -84,20 +83,17 @@ class Tracer(TorchFunctionMode):
         self.rows: list[Row] = []
         self.path: list[str] = []  # names of the modules that are running
         self.kept = 0  # bytes saved since the last row
-        self.parameters: dict[int, tuple[str, Tensor]] = {}  # name and tensor, by id
-        self.counted: set[int] = set()  # ids of the parameters that a row has
+        self.unused = {id(p): name for name, p in self.model.named_parameters()}
+        self.parameters = set(self.unused)
         # Memory that is known: held here, so that its identity stays unique.
         self.blocks = {block(tensor): tensor for tensor in metas}
         for name, module in self.model.named_modules():
-            for key, value in module._parameters.items():
-                if value is not None:
-                    self.parameters.setdefault(id(value), (f"{name}.{key}", value))
             self.watch(name, module)
 
     def run(self, x: Tensor) -> None:
         """One forward pass; ``x`` is on the meta device."""
         x.field = Field((1, 1), (1, 1), (0, 0)) if x.ndim == 4 else None
-        self.operators = Operators(x)
+        self.input, self.operators = x, Operators()
         with ExitStack() as stack:
             if "torch._dynamo" in sys.modules:  # parts may be compiled
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
@@ -116,6 +112,8 @@ class Tracer(TorchFunctionMode):
             self.path.append(name)
             if is_layer:
                 with torch._C.DisableTorchFunction():  # what it calls is no row
+                    if isinstance(module, nn.Embedding):
+                        args = (self.integers(*args),)
                     out = forward(*args, **kwargs)
                     self.record(name, module, [*args, *kwargs.values()], out)
             else:
@@ -130,12 +128,20 @@ class Tracer(TorchFunctionMode):
     ) -> Any:
         """Called with each function of torch that runs between the layers."""
         kwargs = kwargs or {}
-        out = SUBSTITUTES.get(func, func)(*args, **kwargs)
+        out = func(*args, **kwargs)
         if func.__name__ != "__get__":
             kind = func.__name__.strip("_")
             name = ".".join((*self.path[-1:], kind)).strip(".")
             self.record(name, kind, [*args, *kwargs.values()], out)
         return out
+
+    def integers(self, x: Tensor) -> Tensor:
+        """What an embedding reads; the batch itself is of floats until then."""
+        if not x.is_floating_point():
+            return x
+        if block(x) != block(self.input):
+            raise TypeError("the indices of an embedding must be integers")
+        return x.long()
 
     def keep(self, tensor: Tensor) -> Tensor:
         """Called by autograd with each tensor that it saves."""
@@ -152,29 +158,26 @@ class Tracer(TorchFunctionMode):
         own = {id(p): p for p in read if id(p) in self.parameters}
         inputs = [t for t in read if id(t) not in own] or read
         if is_module:
-            ours = layer.parameters() if layer._modules else layer._parameters.values()
-            own |= {id(p): p for p in ours if p is not None}
+            own |= {id(p): p for p in layer.parameters()}
         field = field_after(layer, inputs, outputs[0].shape)
         for tensor in outputs:
             tensor.field = field
         old = [block(tensor) for tensor in read]
-        fused = isinstance(layer, nn.RNNBase)  # by a kernel that the meta device lacks
+        fused = isinstance(layer, nn.RNNBase) or layer in FUSED
+        new = [key for key in own if self.unused.pop(key, None)]
         self.rows.append(
             Row(
                 name=name,
                 kind=type(layer).__name__ if is_module else layer,
                 input_shape=tuple(inputs[0].shape),
                 output_shape=tuple(outputs[0].shape),
-                parameters=sum(
-                    p.numel() for k, p in own.items() if k not in self.counted
-                ),
+                parameters=sum(own[key].numel() for key in new),
                 macs=self.operators.take(),
                 output_bytes=sum(t.nbytes for t in outputs if block(t) not in old),
                 kept_bytes=None if fused else self.kept,
                 field=field and tuple(field.size),
             )
         )
-        self.counted |= own.keys()
         self.kept = 0
 
 
