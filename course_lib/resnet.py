@@ -5,14 +5,11 @@ Names, shapes, initialization and results equal torchvision's, so that a
 
 * He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition (2015),
   https://arxiv.org/abs/1512.03385, table 1 and section 4.1;
-* the stride of a bottleneck sits in its 3x3 convolution ("v1.5"), as in
-  torchvision and unlike the paper;
+* torchvision for the stride of a bottleneck, in its 3x3 convolution ("v1.5");
 * He, Zhang, Ren, Sun: Delving Deep into Rectifiers (2015),
   https://arxiv.org/abs/1502.01852, for the initialization (fan-out);
 * Goyal et al.: Accurate, Large Minibatch SGD (2017), section 5.1,
   https://arxiv.org/abs/1706.02677, for ``zero_init_residual``.
-
-In the shape comments B is the batch, C channels, H and W height and width.
 """
 
 from __future__ import annotations
@@ -186,13 +183,10 @@ class ResNet(nn.Module):
                 f"layers must be four positive integers, got {layers!r}; "
                 f"ResNet-18 has {list(LAYERS[18])}"
             )
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-        if in_channels < 1:
-            raise ValueError(
-                f"in_channels must be at least 1, got {in_channels}; "
-                "use 3 for color and 1 for gray images"
-            )
+        counts = {"num_classes": num_classes, "in_channels": in_channels}
+        for name, count in counts.items():
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
         if stem not in ("imagenet", "small"):
             raise ValueError(f'stem must be "imagenet" or "small", got {stem!r}')
         if zero_init_residual and block is PlainBlock:
@@ -268,12 +262,8 @@ class ResNet(nn.Module):
 def check_batch(model: ResNet, x: Tensor) -> None:
     """Say what is wrong with a batch before torch does so less clearly.
 
-    ``forward`` stays the bare network, so whoever takes images from outside (the
-    trainer, ``predict``, a notebook) calls this first.
-
-    Args:
-        model: any net of this module, in the mode in which it will see ``x``.
-        x: float images [B, in_channels, H, W].
+    ``forward`` stays the bare network, so whoever takes images ``x`` from outside
+    calls this first, with the model in the mode in which it will see them.
 
     Raises:
         ValueError: names what is wrong with ``x``, and the remedy.
@@ -314,14 +304,9 @@ def check_batch(model: ResNet, x: Tensor) -> None:
 
 
 def resnet(depth: int, **options: object) -> ResNet:
-    """The residual net of a depth of the paper. Options as for :class:`ResNet`.
+    """The residual net of depth 18, 34, 50, 101 or 152; ValueError for others.
 
-    Args:
-        depth: 18, 34, 50, 101 or 152.
-        **options: keyword arguments of :class:`ResNet`.
-
-    Raises:
-        ValueError: for any other depth.
+    Options as for :class:`ResNet`.
     """
     if depth not in LAYERS:
         raise ValueError(f"depth must be one of {sorted(LAYERS)}, got {depth!r}")

@@ -2,16 +2,11 @@
 
 Pure Python, no torch. Notation: size N, kernel K, stride S, padding P, dilation D.
 Every size and setting is an int, for squares, or an (h, w) pair; results are
-pairs as soon as one argument is.
-
-Sources: Dumoulin and Visin, A guide to convolution arithmetic for deep learning
-(2016), https://arxiv.org/abs/1603.07285, sections 2 to 5; Araujo, Norris and Sim,
-Computing Receptive Fields of Convolutional Neural Networks (Distill, 2019),
-https://distill.pub/2019/computing-receptive-fields; rules and refusals as in
-PyTorch's Conv2d, MaxPool2d, AvgPool2d and ConvTranspose2d.
-
-On the command line, ``python -m course_lib.dimensions 224 --layer conv:7,2,3
---layer pool:3,2,1`` prints the arithmetic (``kind:K,S,P,D``, and ``,ceil``).
+pairs as soon as one argument is. Rules and refusals are those of PyTorch's Conv2d,
+MaxPool2d, AvgPool2d and ConvTranspose2d. Sources: Dumoulin and Visin, A guide to
+convolution arithmetic for deep learning (2016), https://arxiv.org/abs/1603.07285;
+Araujo, Norris and Sim, Computing Receptive Fields of Convolutional Neural Networks
+(2019), https://distill.pub/2019/computing-receptive-fields.
 """
 
 from __future__ import annotations
@@ -87,10 +82,7 @@ def output_size(
     if kind not in ("conv", "pool"):
         raise ValueError(f'kind must be "conv" or "pool", got {kind!r}')
     if ceil_mode and kind == "conv":
-        raise ValueError(
-            "ceil_mode=True is for pooling; a convolution always rounds down: "
-            'use kind="pool" or ceil_mode=False'
-        )
+        raise ValueError("ceil_mode=True is for pooling; a convolution rounds down")
 
     def along(n: int, k: int, s: int, p: int, d: int) -> int:
         extent = d * (k - 1) + 1
