@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 from course_book.experiments.roofline import work
 from course_lib.backprop import gradients
 from course_lib.inference import fast, fold
-from course_lib.inference.programs import as_graph, in_format
+from course_lib.inference.programs import Formatted, as_graph
 from course_lib.ledger import ledger
 from course_lib.resnet import BasicBlock, ResNet, resnet18
 from course_lib.trainer import Trainer, TrainerConfig
@@ -96,7 +96,7 @@ def test_a_folded_network_runs_few_operators():
 )
 def test_the_graph_leaves_fused_groups_only():
     """No convolution, BN or ReLU runs for itself, outside oneDNN's groups."""
-    model = in_format(fold(resnet18().eval()), torch.float32, last=True)
+    model = Formatted(fold(resnet18().eval()), torch.float32).eval()
     with torch.inference_mode():
         program = as_graph(model, torch.randn(SHAPE))
         program(torch.randn(SHAPE))

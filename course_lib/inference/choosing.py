@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from course_lib.inference.comparing import Check, benchmark, check, in_batches
 from course_lib.inference.folding import fold
-from course_lib.inference.programs import Program, as_graph, compiled, in_format
+from course_lib.inference.programs import Formatted, Program, as_graph, compiled
 from course_lib.trainer.config import native_bf16
 
 __all__ = ["BF16_BOUND", "FP32_BOUND", "Check", "Fast", "Trial", "check", "fast"]
@@ -31,14 +31,11 @@ class Trial(NamedTuple):
 
 
 class Fast(nn.Module):
-    """A network that answers as ``model`` does, faster. Made by :func:`fast`.
+    """A network that answers as a model does, faster. Made by :func:`fast`.
 
-    Attributes:
-        way: the name of the way that was kept.
-        trials: all that were tried, the model as it is first.
-        check: how far the answers on the example are from the model's.
-        shape: of the example. Other shapes are computed too, by the network in the
-            same number format without the program that was made for this shape.
+    ``way`` names what was kept of all ``trials``, and ``check`` says how far its
+    answers are from the model's. Images of other shapes than the example's go through
+    the same network without the program that was made for this ``shape``.
     """
 
     def __init__(
@@ -102,26 +99,22 @@ def fast(
 ) -> Fast:
     """The fastest way to get this network's answers on this machine, measured.
 
-    The logits of each candidate must be the model's, to a relative error of
-    ``FP32_BOUND`` in float32 and of ``BF16_BOUND`` in bfloat16. The largest error of
-    a logit on ``example`` says how large the lead of an answer must be for the error
-    not to turn it; on ``held_out`` no answer with such a lead may change. Candidates
-    that fail or do not run here are left out, and ``trials`` says why. The others run
-    in turn, and the fastest is kept; a simpler one if it is as fast.
+    A candidate's logits may have a relative error of ``FP32_BOUND`` in float32 and
+    of ``BF16_BOUND`` in bfloat16. The largest error of a logit on ``example`` says
+    how large the lead of an answer must be for the error not to turn it; on
+    ``held_out`` no answer with such a lead may change. Of those that pass, the fastest
+    is kept, or a simpler one that is as fast; ``trials`` says why others were left out.
 
     Args:
         model: in eval mode, its parameters on the example's device. Left as it is.
-        example: float images [B, C, H, W] of the shape that will be asked for, best
-            real ones.
-        held_out: other images [N, C, H, W], on which the answers are compared:
-            ``check`` then says on how many of these N they agree. Without them it
-            tells of the example only, which is no evidence for other images.
+        example: real images, float [B, C, H, W], of the shape that will be asked for.
+        held_out: other images [N, C, H, W]. ``check`` then says on how many of these
+            N the answers agree; without them it tells of the example only.
         precision: "auto" tries bfloat16 where the hardware multiplies it natively;
             "fp32" stays with float32.
         compile: whether to try ``torch.compile``, which takes half a minute. None:
-            on CUDA only, since oneDNN's graph needs no compiler and is as fast.
-        rounds: runs of each candidate; after the third those drop out that are far
-            slower.
+            on CUDA only, since oneDNN's graph is as fast.
+        rounds: runs of each candidate; the far slower ones drop out after the third.
 
     Raises:
         TypeError: if the model does not give one tensor of logits.
@@ -171,7 +164,7 @@ def _candidates(
     for dtype, short, bound in types:
 
         def formatted(dtype: torch.dtype = dtype) -> nn.Module:
-            return in_format(copy.deepcopy(network), dtype, last=True)
+            return Formatted(copy.deepcopy(network), dtype).eval()
 
         label = f"{name}, {short}"
         if dtype == torch.float32:

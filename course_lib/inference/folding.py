@@ -31,25 +31,13 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def folded_weights(conv: nn.Module, bn: nn.Module) -> tuple[Tensor, Tensor]:
-    """The weights and the bias of a convolution with a BN folded into it.
+    """Weights and bias [C] of a convolution of C output channels with its BN folded in.
 
-    Computed in float64 and rounded once.
-
-    Args:
-        conv: a Conv1d, Conv2d or Conv3d, of C output channels.
-        bn: a BN over C channels that has running statistics.
-
-    Returns:
-        Weights of the shape of ``conv.weight``, and a bias [C], both of its dtype.
-
-    Raises:
-        ValueError: if the channels differ or there are no running statistics.
+    Computed in float64 and rounded once, to the dtype of ``conv.weight``. ValueError
+    if the channels differ or ``bn`` keeps no running statistics.
     """
     if bn.running_var is None or bn.running_mean is None:
-        raise ValueError(
-            "bn keeps no running statistics (track_running_stats=False), so it uses "
-            "the batch's own, and no fixed weights can do that"
-        )
+        raise ValueError("bn keeps no running statistics (track_running_stats=False)")
     if conv.out_channels != bn.num_features:
         raise ValueError(
             f"conv has {conv.out_channels} output channels and bn {bn.num_features}"
@@ -72,23 +60,15 @@ def fold(model: nn.Module) -> fx.GraphModule:
     """A copy of a network in which each BN that can be folded is gone.
 
     Folded is a BN whose input is the result of a convolution that nothing else
-    reads; others stay. The copy is for inference: it holds no hooks of the model, and
-    no gradients.
-
-    Args:
-        model: in eval mode, and of the kind that ``torch.fx`` can follow: its
-            ``forward`` does not branch on the values of tensors. Left as it is.
+    reads; others stay. The copy is for inference, without hooks and gradients.
 
     Raises:
         ValueError: in train mode, where BN depends on the batch, or if ``torch.fx``
-            cannot follow the model.
+            cannot follow the model, as where ``forward`` branches on values.
     """
     batch_norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     if model.training or any(bn.training for bn in batch_norms):
-        raise ValueError(
-            "model is in train mode, in which BN normalizes with the batch's own "
-            "statistics; call model.eval() first"
-        )
+        raise ValueError("model is in train mode; call model.eval() first")
     try:
         graph = fx.symbolic_trace(copy.deepcopy(model))
     except Exception as error:  # whatever the model's own code makes of a proxy

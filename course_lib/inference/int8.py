@@ -20,8 +20,7 @@ def quantize(model: nn.Module, calibration: Tensor, *, rounds: int = 5) -> Fast:
     Static quantization (Jacob et al. 2018, section 2): a number r is kept as a byte
     q with r = S (q − Z). Weights have one scale for each output channel; the scale S
     and the zero point Z of a map come from the values that it takes on the
-    calibration images. Unlike ``fast`` this has no bound that it must keep: look at
-    ``check``, and measure the accuracy on labeled pictures.
+    calibration images. Unlike ``fast`` this keeps no bound: measure the accuracy.
 
     Args:
         model: in eval mode, float32, on the CPU. Left as it is.
@@ -31,7 +30,7 @@ def quantize(model: nn.Module, calibration: Tensor, *, rounds: int = 5) -> Fast:
 
     Raises:
         RuntimeError: if this build of torch cannot compute in eight bits.
-        ValueError: if the model is in train mode or not on the CPU.
+        ValueError: if the model is in train mode or the images are unfit.
     """
     if any(module.training for module in model.modules()):
         raise ValueError("model is in train mode; call model.eval() first")

@@ -12,32 +12,27 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Program", "as_graph", "compiled", "in_format"]
+__all__ = ["Formatted", "Program", "as_graph", "compiled"]
 
 Program = Callable[[Tensor], Tensor]
 
 
-class _Formatted(nn.Module):
-    """A network that computes in a format of its own and answers in float32."""
-
-    def __init__(self, network: nn.Module, dtype: torch.dtype, last: bool) -> None:
-        super().__init__()
-        form = torch.channels_last if last else torch.contiguous_format
-        self.network = network.to(dtype=dtype, memory_format=form)
-        self.dtype, self.form = dtype, form
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.to(dtype=self.dtype, memory_format=self.form)
-        return self.network(x).float()
-
-
-def in_format(network: nn.Module, dtype: torch.dtype, *, last: bool) -> nn.Module:
-    """The network in ``dtype``, channels-last or not; it moves, so give a copy.
+class Formatted(nn.Module):
+    """A network that computes channels-last in ``dtype`` and answers in float32.
 
     Channels-last keeps the channels of one pixel side by side, which is how the
     convolutions of oneDNN and cuDNN read them: no map is reordered on the way.
+    The network itself is converted, so give a copy.
     """
-    return _Formatted(network, dtype, last).eval()
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = network.to(dtype=dtype, memory_format=torch.channels_last)
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(dtype=self.dtype, memory_format=torch.channels_last)
+        return self.network(x).float()
 
 
 def as_graph(network: nn.Module, example: Tensor) -> Program:
@@ -45,20 +40,15 @@ def as_graph(network: nn.Module, example: Tensor) -> Program:
 
     oneDNN fuses ReLU and addition into the convolution before them and keeps the
     weights in the order that its kernels read. It needs no compiler. The program is
-    for the shape of ``example``.
-
-    Raises:
-        RuntimeError: from torch, if the network cannot be traced or there is no
-            oneDNN in this build.
+    for the shape of ``example``. Torch raises a RuntimeError where it cannot trace.
     """
     before = torch.jit.onednn_fusion_enabled()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that TorchScript is in maintenance
         torch.jit.enable_onednn_fusion(True)
         try:
-            program = torch.jit.freeze(
-                torch.jit.trace(network, example, check_trace=False)
-            )
+            traced = torch.jit.trace(network, example, check_trace=False)
+            program = torch.jit.freeze(traced)
             for _ in range(3):  # the first runs look at shapes, the next one fuses
                 program(example)
         finally:
@@ -70,11 +60,7 @@ def compiled(network: nn.Module, example: Tensor) -> Program:
     """The network through ``torch.compile`` with its weights frozen.
 
     On a CPU it writes and compiles C++, half a minute for ResNet-18; on CUDA its
-    kernels start together, as a CUDA graph.
-
-    Raises:
-        Exception: whatever the compiler raises; without a C++ compiler a
-            RuntimeError of torch that says so.
+    kernels start together, as a CUDA graph. Raises whatever the compiler does.
     """
     options: dict[str, bool] = {"freezing": True}
     if example.device.type == "cuda":
