@@ -34,17 +34,12 @@ class Check(NamedTuple):
 
 
 def check(logits: Tensor, exact: Tensor, margin: float | None = None) -> Check:
-    """Compare logits [B, classes] with those of the model itself.
+    """Compare a program's logits [B, classes] with the model's own, ``exact``.
 
     An answer cannot change where the lead of the most likely class over the next one
-    is more than twice the largest error of a logit.
-
-    Args:
-        logits: of the program.
-        exact: of the model.
-        margin: the largest error of a logit that was found on *other* images. So it
-            can be seen whether it holds on these. None: measured on these, image by
-            image, where it holds by definition.
+    is more than twice the largest error of a logit. ``margin`` is that error as found
+    on *other* images, and can fail here; None measures it on these, image by image,
+    where it holds by definition.
     """
     difference = logits.double() - exact.double()
     error = (difference.norm() / exact.double().norm().clamp_min(1e-300)).item()

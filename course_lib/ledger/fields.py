@@ -26,13 +26,7 @@ WHOLE = {"flatten", "view", "reshape", "mean", "amax", "adaptive_avg_pool2d"}
 def field_after(
     layer: nn.Module | str, inputs: Sequence[Tensor], after: torch.Size
 ) -> Field | None:
-    """Receptive field of a result; None where there is no rule.
-
-    Args:
-        layer: a module, or the name of a function.
-        inputs: what it reads; their fields are their attribute ``field``.
-        after: shape of the result.
-    """
+    """Receptive field of a result of a module or named function; None: no rule."""
     fields = [getattr(tensor, "field", None) for tensor in inputs]
     merged = functools.reduce(span, fields)
     if merged is None:

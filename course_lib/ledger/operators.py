@@ -22,8 +22,8 @@ MULTIPLIERS = {
     *("convolution", "attention", "trilinear", "cdist", "pdist", "fft", "linalg"),
     *("rnn", "lstm", "gru", "bag", "sparse", "quantized"),
 }
-# Shapes of the mean and the deviation that normalization keeps. The meta device's own
-# code takes 1 ms per call, with other types, and other sizes in eval mode, than a CPU.
+# Shapes of the mean and the deviation that normalization keeps on a CPU. The meta
+# device's own code takes 1 ms per call, and has other types and sizes.
 STATISTICS = {
     aten.native_batch_norm.default: lambda x, *rest: [rest[4] * x.shape[1]],
     aten.native_group_norm.default: lambda x, *rest: [rest[2], rest[5]],

@@ -57,9 +57,8 @@ def total(counts: Iterable[int | None]) -> int | None:
 class Ledger:
     """All rows of one forward pass. Bytes and MACs are those of the whole batch.
 
-    ``parameters`` and the bytes cover the whole model, shared parameters once;
-    ``trained_bytes`` are those of parameters that get a gradient, and ``unused``
-    names the parameters of no row: of layers that this input never met.
+    ``parameters`` and their bytes cover the whole model, shared parameters once;
+    ``unused`` names those of layers that this input never met.
     """
 
     rows: tuple[Row, ...]
