@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from course_lib import resnet
+from course_lib.resnet import BasicBlock, Bottleneck, PlainBlock, ResNet
 
 __all__ = ["FORMAT", "CheckpointError", "describe", "load", "model_from", "read"]
 
@@ -27,10 +27,7 @@ KEYS = ("arch", "classes", "config", "epoch", "history", "model", "preprocessing
 _NAMES = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2"}
 _NAMES |= {f"torch {kind}Storage" for kind in ("Float", "Double", "Half", "BFloat16")}
 _NAMES |= {f"torch {kind}Storage" for kind in ("Long", "Int", "Short", "Byte", "Bool")}
-_BLOCKS = {
-    block.__name__: block
-    for block in (resnet.BasicBlock, resnet.Bottleneck, resnet.PlainBlock)
-}
+_BLOCKS = {block.__name__: block for block in (BasicBlock, Bottleneck, PlainBlock)}
 
 
 class CheckpointError(RuntimeError):
@@ -90,14 +87,12 @@ def read(path: Path, foreign: bool = False) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
-    except ImportError as error:
-        raise CheckpointError(
-            f"{path} needs the package safetensors: pip install safetensors"
-        ) from error
     except Exception as error:  # damaged files fail in many ways
         reason = str(error).partition("\n")[0][:200]
         other = head and head[:1] not in (b"P", b"\x80")  # a web page, say
-        if other or isinstance(error, zipfile.BadZipFile | EOFError):
+        if isinstance(error, ImportError):
+            reason = "it needs another package: pip install safetensors"
+        elif other or isinstance(error, zipfile.BadZipFile | EOFError):
             reason = "it is truncated or no file of weights"
         elif "weights_only" in str(error):
             reason = (
@@ -112,9 +107,7 @@ def _check_archive(path: Path, foreign: bool) -> None:
     with zipfile.ZipFile(path) as file:
         parts = file.infolist()
         if any(part.filename.endswith("/constants.pkl") for part in parts):
-            raise CheckpointError(
-                f"{path} is a TorchScript program; save model.state_dict()"
-            )
+            raise CheckpointError(f"{path} is TorchScript; save model.state_dict()")
         packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
         if packed or sum(part.file_size for part in parts) > path.stat().st_size:
             raise CheckpointError(f"{path} is refused: torch compresses no file")
@@ -139,7 +132,7 @@ def _check_pickle(path: Path, pickle: bytes | BinaryIO, foreign: bool) -> None:
 
 def describe(model: nn.Module) -> dict[str, Any] | None:
     """What :func:`model_from` needs to build a model again; None for foreign ones."""
-    if type(model) is not resnet.ResNet:
+    if type(model) is not ResNet:
         return None
     stages = (model.layer1, model.layer2, model.layer3, model.layer4)
     return {
@@ -151,7 +144,7 @@ def describe(model: nn.Module) -> dict[str, Any] | None:
     }
 
 
-def model_from(state: dict[str, Any]) -> resnet.ResNet:
+def model_from(state: dict[str, Any]) -> ResNet:
     """The network in what :func:`load` gave, in eval mode, on the CPU.
 
     Raises:
@@ -168,7 +161,7 @@ def model_from(state: dict[str, Any]) -> resnet.ResNet:
         if sum(v.nbytes for v in weights.values()) > sum(stored.values()):
             raise ValueError("its weights share their memory")  # and would grow
         with torch.device("meta"):  # takes no memory, however large it claims to be
-            model = resnet.ResNet(block, layers, **arch)
+            model = ResNet(block, layers, **arch)
         copies = {
             name: value.clone(memory_format=torch.contiguous_format)
             for name, value in weights.items()

@@ -145,10 +145,9 @@ def _head(theirs: list[str], ours: list[str]) -> tuple[list[int] | None, str]:
 def _fill(
     model: ResNet, state: dict[str, Tensor], rows: list[int] | None, weights: str
 ) -> None:
-    mine, state = model.state_dict(), dict(state)
-    for key in mine:  # files from before torch 0.4.1 count no batches
-        if key.endswith(".num_batches_tracked"):
-            state.setdefault(key, torch.tensor(0))
+    mine = model.state_dict()  # files from before torch 0.4.1 count no batches
+    counts = {k: torch.tensor(0) for k in mine if k.endswith(".num_batches_tracked")}
+    state = counts | state
     for key in ("fc.weight", "fc.bias"):
         state[key] = mine[key] if rows is None else state[key][rows]
     theirs, ours = ({k: list(v.shape) for k, v in s.items()} for s in (state, mine))
