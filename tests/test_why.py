@@ -7,10 +7,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from course_book import results
 from course_book.experiments.digits import DigitsNet, remove_bn
 from course_book.experiments.why import (
     branch_shares,
     directions,
+    lesion_errors,
     loss_slice,
     skip_init,
     units_of,
@@ -118,3 +120,26 @@ def test_a_slice_is_the_loss_of_a_net_that_stands_there(images):
                 p += at[i] * d1 + at[1:][j] * d2
             expected = cross_entropy(there(images), labels)
         assert losses[i, j].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_lesion_errors_are_those_of_the_units_that_are_meant():
+    rows = [
+        {"kind": kind, "depth": 8, "unit": unit, "special": special, "test_error": e}
+        for kind, unit, special, e in (
+            ("residual", -1, 0, 1.0),
+            ("residual", 0, 0, 2.0),
+            ("residual", 1, 1, 3.0),
+            ("plain", 0, 0, 4.0),
+        )
+    ]
+    assert lesion_errors(rows, "residual", 8, unit=-1) == [1.0]
+    assert lesion_errors(rows, "residual", 8, unit=1) == [3.0]
+    assert lesion_errors(rows, "residual", 8, special=0) == [2.0]
+    assert lesion_errors(rows, "residual", 8) == [2.0, 3.0]
+
+
+def test_the_table_of_lesions_has_every_unit_of_three_seeds():
+    rows = results.load("why_lesion")
+    assert len(lesion_errors(rows, "residual", 56)) == 27 * 3
+    assert len(lesion_errors(rows, "residual", 56, special=1)) == 2 * 3
+    assert len(lesion_errors(rows, "plain", 20)) == 7 * 3

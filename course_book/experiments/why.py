@@ -20,7 +20,7 @@ import copy
 import csv
 import math
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -43,6 +43,7 @@ __all__ = [
     "ScaledBranch",
     "branch_shares",
     "directions",
+    "lesion_errors",
     "loss_slice",
     "skip_init",
     "units_of",
@@ -199,6 +200,27 @@ def loss_slice(
                 p.copy_(w + a * d1 + b * d2)
             losses[i, j] = cross_entropy(net(images), labels)
     return losses
+
+
+def lesion_errors(
+    rows: Sequence[Mapping[str, object]], kind: str, depth: int, **wanted: int
+) -> list[float]:
+    """Test errors (%) of all seeds in the table ``why_lesion``.
+
+    Args:
+        rows: of the table.
+        kind: "plain" or "residual".
+        depth: layers of the net.
+        wanted: ``unit=-1`` for the whole nets, ``unit=k`` for those without unit k,
+            ``special=0`` or 1 for those without any one unit of that kind.
+    """
+    return [
+        row["test_error"]
+        for row in rows
+        if (row["kind"], row["depth"]) == (kind, depth)
+        and all(row[name] == value for name, value in wanted.items())
+        and (wanted.get("unit") == -1 or row["unit"] >= 0)
+    ]
 
 
 def _errors(net: nn.Module, data: Digits) -> dict[str, float]:

@@ -48,7 +48,7 @@ def draw_errors(rows: Rows, columns: Mapping[str, str]) -> Figure:
             )
         ax.axhline(90, color=MUTED, linewidth=1, linestyle=(0, (1, 1)))
         ax.set(title=title, xlabel="depth (layers)", xticks=depths)
-    axes[0].set(ylabel="error (%)")
+    axes[0].set(ylabel="error (%)", ylim=(-4, 100))
     axes[0].annotate("guessing", (depths[0], 90), (0, 3), color=MUTED,
                      textcoords="offset points")  # fmt: skip
     axes[0].legend(loc="center left", title="one point per seed", alignment="left")
