@@ -111,10 +111,9 @@ class TrainerConfig:
 
 
 def native_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 in hardware, so that it pays.
+    """Whether a device multiplies bfloat16 in hardware; others emulate it slowly.
 
-    GPUs do from compute capability 8.0 on (Ampere), x86 processors with AVX512-BF16
-    or AMX. Others emulate it, which is slower than float32.
+    GPUs do from compute capability 8.0 on, x86 processors with AVX512-BF16 or AMX.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

@@ -29,15 +29,12 @@ SAVE_SECONDS = 300.0  # between two checkpoints within an epoch
 AGREE_STEPS = 16  # steps between two questions of all processes whether to stop
 LOOK_STEPS = 20  # steps between two losses in the bar: each makes a GPU wait
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
-
 
 class Trainer:
     """Trains one classifier and judges it.
 
     Args:
         model: gives logits [B, K]; trained in place, where its parameters are.
-        config: the settings; the defaults unless given.
         classes: the K names.
         augment: changes a batch of normalized images [B, C, H, W] on the device; draws
             from the generator it gets (on the CPU) and from nothing else, as
@@ -48,9 +45,6 @@ class Trainer:
         history: the epochs so far.
         amp: the type that autocast computes in; None computes in the model's own.
         saved: False after a checkpoint that could not be written.
-
-    Raises:
-        ValueError: if an argument does not fit.
     """
 
     def __init__(
@@ -59,7 +53,7 @@ class Trainer:
         config: TrainerConfig | None = None,
         *,
         classes: Sequence[str],
-        augment: Augment | None = None,
+        augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         preprocessing: Preprocessing | None = None,
     ) -> None:
         self.config = config = config or TrainerConfig()
@@ -81,9 +75,8 @@ class Trainer:
         if weights is not None:
             weights = torch.tensor(weights, device=self.device)
         self.loss = distributed.JointLoss(weights, config.label_smoothing)
-        self.history, self.saved, self.folder = History(), True, None
-        if config.checkpoint_dir is not None:
-            self.folder = Folder(config.checkpoint_dir)
+        self.history, self.saved, folder = History(), True, config.checkpoint_dir
+        self.folder = None if folder is None else Folder(folder)
 
     def prepare(
         self, x: Tensor, y: Tensor, seed: int | None = None
@@ -138,6 +131,8 @@ class Trainer:
     def fit(self, train: Any, validation: Any, *, resume: bool = False) -> History:
         """Train, judge each epoch, and end with the weights of ``History.best``.
 
+        The history has a row per epoch, those before an interruption included.
+
         Args:
             train: a map-style data set of (image, label), such as a ``TensorDataset``
                 or ``course_lib.data.images.ByteImages``. Images are floats [C, H, W],
@@ -145,9 +140,6 @@ class Trainer:
             validation: the same for choosing the best epoch.
             resume: continue from the newest good checkpoint of ``checkpoint_dir``, in
                 the middle of an epoch if need be; start anew if there is none.
-
-        Returns:
-            One row per epoch, those before an interruption included.
 
         Raises:
             ValueError: if data do not fit, such as a single class.
@@ -235,13 +227,12 @@ class Trainer:
                     bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
                 bar.update()
 
-    def _should_stop_or_save(self) -> tuple[bool, bool]:
+    def _should_stop_or_save(self) -> list[float]:
         """Whether to stop, and whether to save now; all processes agree."""
         if self.world.size > 1 and self.state.step % AGREE_STEPS:
-            return False, False
+            return [False, False]
         overdue = time.monotonic() - self._saved_at > SAVE_SECONDS
-        stop, save = distributed.all_reduce([self._signals.asked, overdue], "MAX")
-        return bool(stop), bool(save)
+        return distributed.all_reduce([self._signals.asked, overdue], "MAX")
 
     def _resume(self, resume: bool) -> None:
         """Restore a checkpoint, if one is there and wanted."""
@@ -275,18 +266,15 @@ class Trainer:
             )
 
     def _interruption(self, steps: int) -> TrainingInterrupted:
-        if self.folder is None:
-            saved = "nothing is saved, because checkpoint_dir is None"
-        elif self.saved:
+        saved = "nothing is saved, because checkpoint_dir is None"
+        if self.saved:
             saved = f"saved in {self.folder.path}: call again with resume=True"
-        else:
+        elif self.folder is not None:
             saved = "this place could not be saved"
         place = f"epoch {self.state.epoch} after {self.state.step} of {steps} batches"
         return TrainingInterrupted(f"stopped in {place}; {saved}")
 
-    def _batches(
-        self, data: Any, order: Iterator[batches.Batch], *, training: bool = False
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, data: Any, order: Iterator, training: bool = False) -> Iterator:
         """Images and labels of each batch, as the network takes them."""
         for seed, x, y in batches.load(data, order, self.config.workers, self.device):
             x, y = self.prepare(x, y, seed if training else None)
