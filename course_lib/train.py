@@ -112,10 +112,18 @@ def _trainer(
     weights = None
     if options["balance"]:
         weights = class_weights(data.parts[0].labels, len(data.classes))
-    given = options["learning_rate"]
-    same = ("epochs", "batch_size", "precision", "compile", "seed", "workers")
+    given, precision = options["learning_rate"], options["precision"]
+    tiny = preprocessing.size <= 16 and options["data"] not in DIGITS
+    if tiny and device.type == "cpu" and precision in ("auto", "bf16"):
+        # layer4 sees one pixel. On a CPU torch's bf16 gradient of a 3×3 convolution
+        # with stride 2 over one pixel holds memory never written (oneDNN, torch 2.12).
+        if precision == "bf16":
+            raise ValueError("--precision bf16 needs --size 17 at least on a CPU")
+        precision = "fp32"
+    same = ("epochs", "batch_size", "compile", "seed", "workers")
     config = TrainerConfig(
         **{name: options[name] for name in same},
+        precision=precision,
         learning_rate=rate if given is None else given,
         class_weights=weights,
         progress=not options["quiet"],

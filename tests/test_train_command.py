@@ -21,7 +21,7 @@ from course_lib.data.digits import digits
 from course_lib.data.sources import source
 from course_lib.predict import load_predictor
 from course_lib.resnet import BasicBlock, ResNet
-from course_lib.trainer import Trainer, load_checkpoint
+from course_lib.trainer import Trainer, config, load_checkpoint
 from course_lib.trainer.checkpoints import Folder
 
 
@@ -239,6 +239,18 @@ def test_a_file_that_is_no_settings_is_named(text, tmp_path, capsys):
     (tmp_path / "run" / "config.json").write_text(text)
     assert call("--out", "run", "--resume") == 2
     assert "config.json is damaged" in capsys.readouterr().err
+
+
+def test_pictures_too_small_for_bf16_on_a_cpu_are_trained_in_fp32(
+    tmp_path, monkeypatch, capsys
+):
+    photos(tmp_path / "photos", {"a": 4, "b": 4})
+    monkeypatch.setattr(config, "native_bf16", lambda device: True)
+    tiny = ("--data", "photos", "--size", 16, "--epochs", 1, "--device", "cpu")
+    assert call(*tiny, "--out", "refused", "--precision", "bf16") == 2
+    assert "needs --size 17" in capsys.readouterr().err
+    assert call(*tiny, "--out", "run") == 0
+    assert "on cpu, float32" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are UTF-8 or UTF-16 there")
