@@ -166,7 +166,15 @@ def draw_changes(
         lead = leads[name]
         axes.bar([0], [lead], 0.5, color=BLUE if lead > 0 else ORANGE)
         text = f"{lead:+.1f}".replace("-", "−")
-        axes.text(0, lead, text, ha="center", va="bottom" if lead > 0 else "top")
+        up = lead > 0
+        axes.annotate(
+            text,
+            (0, lead),
+            (0, 2 if up else -3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if up else "top",
+        )
         axes.axhline(0, color=INK, lw=1)
         axes.set(xlim=(-1, 1), ylim=(low - room, high + room), xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
