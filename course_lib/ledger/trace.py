@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from course_lib.dimensions import Field
 from course_lib.ledger.fields import WINDOWS, field_after
@@ -193,10 +194,4 @@ def block(tensor: Tensor) -> int:
 
 def tensors(value: Any) -> list[Tensor]:
     """The tensors in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, (list, tuple)):
-        return []
-    return [tensor for item in value for tensor in tensors(item)]
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
