@@ -185,13 +185,9 @@ def loss_slice(
     """Loss at w + a·d1 + b·d2 for every a in ``first`` and b in ``second``: [n, m].
 
     BN uses the statistics of these images (train mode), as it would if the net stood
-    there; its running statistics are not touched.
+    there. The net itself is left as it is.
     """
     net = copy.deepcopy(net).train()
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.track_running_stats = False
-            module.running_mean = module.running_var = None
     start = [parameter.clone() for parameter in net.parameters()]
     losses = torch.empty(len(first), len(second))
     for i, a in enumerate(first.tolist()):
