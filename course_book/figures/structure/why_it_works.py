@@ -131,11 +131,9 @@ def draw_landscapes(slices: Mapping[str, Tensor], at: Tensor) -> Figure:
         slices: losses [n, n] by title, for steps along two directions.
         at: [n], the steps.
     """
-    every = [losses for losses in slices.values()]
-    low = min(losses.min().item() for losses in every)
+    low = min(losses.min().item() for losses in slices.values())
     norm = LogNorm(low, 20, clip=True)
-    levels = [level for level in (0.003, 0.01, 0.03, 0.1, 0.3, 1, 2.3, 5, 10)
-              if level > low]  # fmt: skip
+    levels = [0.01, 0.1, 0.5, 1, 2.3, 5]  # 2.3 is guessing
     fig, axes = plt.subplots(1, len(slices), sharey=True, figsize=(6.4, 3.5))
     for ax, (title, losses) in zip(axes, slices.items(), strict=True):
         image = ax.pcolormesh(
