@@ -105,8 +105,8 @@ def stripped():
     return notebook
 
 
-def with_first(source):
-    notebook = solved()
+def with_first(source, **changes):
+    notebook = solved(**changes)
     notebook.cells[1].source = source
     return notebook
 
@@ -121,7 +121,7 @@ while True:
         pass
 """
 EXIT = "import os\n\n\ndef double(n):\n    os._exit(1)"
-POLITE = "def double(n):\n    exit()"
+POLITE = "def square(n):\n    exit()"
 # Takes all memory, keeps it, and hides that from its check.
 HOARD = """
 kept = []
@@ -207,51 +207,42 @@ raise ValueError({SCRIPT!r})
 """
 
 
-def active():
-    notebook = with_first(ACTIVE)
+def active(**changes):
+    notebook = with_first(ACTIVE, **changes)
     notebook.cells[0].source = f"{SCRIPT} [a](javascript:owned()) ![](x.png)"
     notebook.metadata.title = SCRIPT
     return notebook
 
 
-def foreign():
-    """As another kernel's notebook: no display name, cells without outputs."""
+def odd():
+    """Of a foreign kernel, behind a byte-order mark, cells twice and without outputs.
+
+    Of two cells with one id the last one counts.
+    """
     raw = json.loads(nbformat.writes(solved()))
     raw["metadata"] = {"kernelspec": {"name": "conda-env-dl-py", "language": "R"}}
+    raw["cells"] = json.loads(nbformat.writes(tiny()))["cells"] + raw["cells"]
     for cell in raw["cells"]:
         cell.pop("outputs", None)
         cell.pop("execution_count", None)
-    return json.dumps(raw)
+    return "\ufeff" + json.dumps(raw)
 
 
-def copied():
-    """Cells twice, their ids and grade_ids too: the last ones count."""
-    raw = json.loads(nbformat.writes(solved()))
-    raw["cells"] = json.loads(nbformat.writes(tiny()))["cells"] + raw["cells"]
-    return json.dumps(raw)
-
-
-# What comes in, and the points for each of the three exercises.
+# What comes in, and the points for each of the three exercises. Several accidents in
+# one hand-in save kernels, which take seconds to start.
 CLASS = {
     "ada": (solved, (1, 2, 3)),
     "bea": (stripped, (0, 2, 3)),
-    "cem": (lambda: solved(square=SPIN), (1, 0, 3)),
-    "dan": (lambda: solved(double="bad = bytearray(1 << 36)"), (0, 2, 3)),
+    "cem": (lambda: solved(square=SPIN, negate=STUBBORN), (1, 0, 0)),
+    "dan": (lambda: solved(double=HOARD, square="bad = bytearray(1 << 36)"), (0, 0, 3)),
     "eva": (deleted, (1, 0, 3)),
     "fay": (cheated, (0, 2, 3)),
-    "gus": (lambda: with_first("import no_such_module"), (1, 2, 3)),
-    "hal": (lambda: solved(double=EXIT), (0, 2, 3)),
-    "ivy": (lambda: solved(negate=STUBBORN), (1, 2, 0)),
+    "hal": (lambda: solved(double=EXIT, square=POLITE), (0, 0, 3)),
     "jan": (lambda: "{ not a notebook", None),
-    "kim": (foreign, (1, 2, 3)),
-    "leo": (lambda: solved(double=POLITE), (0, 2, 3)),
-    "mia": (lambda: solved(double=HOARD), (0, 2, 3)),
+    "kim": (odd, (1, 2, 3)),
     "ned": (lambda: solved(double=LATER), (1, 2, 3)),
     "ola": (lambda: solved(double=FORGER), (0, 2, 3)),
-    "pat": (lambda: solved(double=LOUD), (1, 2, 3)),
-    "quy": (active, (1, 2, 3)),
-    "rex": (copied, (1, 2, 3)),
-    "sam": (lambda: "\ufeff" + nbformat.writes(solved()), (1, 2, 3)),
+    "quy": (lambda: active(double=LOUD), (1, 2, 3)),
 }
 
 
@@ -300,7 +291,7 @@ def test_there_is_a_line_for_each_hand_in(marked):
     assert "no notebook" in rows["jan"]["note"]
     assert "kernel ended" in rows["hal"]["note"]
     assert "ended the process that runs it" in rows["ola"]["note"]
-    assert "taken out" in rows["ivy"]["note"]
+    assert "taken out" in rows["cem"]["note"]
 
 
 def test_each_learner_gets_the_sentence_of_the_check(marked):
