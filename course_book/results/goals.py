@@ -180,8 +180,9 @@ def newest(goal: Goal) -> dict[str, Any] | None:
                 return found | {k: row[f"{column}_{k}"] for k in ("low", "high")}
         return None
     parts = [part.strip() for part in key.split("|")]
-    day = re.search(r"\d{4}-\d\d-\d\d", metadata(table))
-    if day and day[0] < goal.set:  # measured before it was asked
+    # A later run of some rows adds its day to the notes.
+    days = re.findall(r"\d{4}-\d\d-\d\d", metadata(table))
+    if days and max(days) < goal.set:  # measured before it was asked
         return None
     for row in load(table):
         fields = (row["subject"], row["case"] or "", row["against"] or "")
