@@ -507,7 +507,9 @@ def test_nothing_is_computed():
 def test_each_layer_takes_few_calls():
     """What keeps the ledger fast, on any machine: the calls of Python functions.
 
-    Torch's own batch normalization on the meta device takes two thousand.
+    Torch's own batch normalization on the meta device takes two thousand. Version 1
+    needed less than 100, with a rule of its own for each kind of layer; counting what
+    torch runs needs no such rules, and about twice the calls.
     """
     model = resnet(152)
     rows = ledger(model, (1, 3, 224, 224)).rows
