@@ -253,13 +253,13 @@ def test_an_interrupted_build_leaves_nothing(photos, tmp_path, monkeypatch):
 def test_a_killed_builder_is_cleaned_up_and_a_living_one_is_waited_for(tmp_path):
     photos = make_photos(tmp_path / "photos", 3)
     code = """if True:
-        import sys, time
+        import os, sys, time
         from pathlib import Path
         from course_lib.data import cache
         from course_lib.data.preprocessing import Preprocessing
         usual = cache.read_photo
         def slow(*args, **options):
-            print("decoding", flush=True)
+            os.write(1, b"decoding\n")  # whole, though several threads write
             time.sleep(float(sys.argv[2]))
             return usual(*args, **options)
         cache.read_photo = slow
