@@ -259,7 +259,7 @@ def test_a_killed_builder_is_cleaned_up_and_a_living_one_is_waited_for(tmp_path)
         from course_lib.data.preprocessing import Preprocessing
         usual = cache.read_photo
         def slow(*args, **options):
-            os.write(1, b"decoding\n")  # whole, though several threads write
+            os.write(1, b"decoding\\n")  # whole, though several threads write
             time.sleep(float(sys.argv[2]))
             return usual(*args, **options)
         cache.read_photo = slow
