@@ -1,5 +1,6 @@
 """Backpropagation by hand: each layer, the whole network, and a step of SGD.
 
+* :mod:`course_lib.backprop.autograd`: a small automatic differentiation for tensors;
 * :mod:`course_lib.backprop.layers`: every operation forward, and its backward;
 * :func:`gradients`: all gradients of a net of the course, and of its input;
 * :func:`forward`, :func:`backward` and :func:`update_running_statistics`: its parts,
