@@ -87,11 +87,11 @@ def _data(options: dict[str, Any]) -> Source:
 def _trainer(
     options: dict[str, Any], data: Source, device: torch.device, out: Path
 ) -> Trainer:
+    import numpy as np
     import torch
 
     from course_lib import resnet
     from course_lib.data.augment import AUGMENTATIONS
-    from course_lib.data.balance import class_weights
     from course_lib.data.sources import DIGITS
     from course_lib.trainer import Trainer, TrainerConfig, distributed
     from course_lib.weights.pretrained import load_pretrained
@@ -110,8 +110,9 @@ def _trainer(
         if distributed.world().writes:
             say(f"weights {options['weights']}: {start.message}")
     weights = None
-    if options["balance"]:
-        weights = class_weights(data.parts[0].labels, len(data.classes))
+    if options["balance"]:  # a class without pictures has no weight to set
+        counts = np.bincount(data.parts[0].labels, minlength=len(data.classes))
+        weights = counts.sum() / ((counts > 0).sum() * counts.clip(1))
     given, precision = options["learning_rate"], options["precision"]
     tiny = preprocessing.size <= 16 and options["data"] not in DIGITS
     if tiny and device.type == "cpu" and precision in ("auto", "bf16"):

@@ -15,14 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 from sklearn.datasets import load_digits
-from sklearn.utils.class_weight import compute_class_weight
 from torchvision.datasets import ImageFolder
 from torchvision.models import ResNet18_Weights
 from torchvision.transforms import v2
 
 from course_book import results
 from course_book.experiments import photo_leak
-from course_lib.data.balance import class_weights
 from course_lib.data.classes import CRACK_CLASSES, SURFACES
 from course_lib.data.digits import digits, mnist
 from course_lib.data.download import DownloadError
@@ -37,9 +35,7 @@ from course_lib.data.sdnet2018 import read_sdnet2018, source_photos
 from course_lib.data.splits import SPLITS
 
 # The folder of each label.
-OFFICIAL = "D/UD D/CD P/UP P/CP W/UW W/CW".split()  # noqa: SIM905
-KAGGLE = """Decks/Non-cracked Decks/Cracked Pavements/Non-cracked Pavements/Cracked
-Walls/Non-cracked Walls/Cracked""".split()  # noqa: SIM905
+FOLDERS = "D/UD D/CD P/UP P/CP W/UW W/CW".split()  # noqa: SIM905
 
 
 def jpeg(color) -> bytes:
@@ -48,7 +44,7 @@ def jpeg(color) -> bytes:
     return buffer.getvalue()
 
 
-def make_tree(root: Path, layout: list, photos_each: int = 12) -> dict[Path, str]:
+def make_tree(root: Path, photos_each: int = 12) -> dict[Path, str]:
     """A small SDNET2018: the color of a picture is made from its label."""
     homes = {name: photo.split for name, photo in source_photos().items()}
     by_surface = {}
@@ -56,7 +52,7 @@ def make_tree(root: Path, layout: list, photos_each: int = 12) -> dict[Path, str
         surface, number = photo.split("/")
         by_surface.setdefault(surface, []).append(number)
     made = {}
-    for label, name in enumerate(layout):
+    for label, name in enumerate(FOLDERS):
         folder = root / name
         folder.mkdir(parents=True)
         surface = SURFACES[label // 2]
@@ -68,11 +64,9 @@ def make_tree(root: Path, layout: list, photos_each: int = 12) -> dict[Path, str
     return made
 
 
-@pytest.fixture(params=["official", "kaggle", "wrapped"])
+@pytest.fixture(params=["", "DATA/SDNET2018"])
 def tree(request, tmp_path):
-    layout = KAGGLE if request.param == "kaggle" else OFFICIAL
-    inner = {"wrapped": "DATA/SDNET2018"}.get(request.param, "")
-    return tmp_path, make_tree(tmp_path / inner, layout)
+    return tmp_path, make_tree(tmp_path / request.param)
 
 
 def quiet(root):
@@ -97,7 +91,7 @@ def red_of(path: Path) -> int:
 
 
 def test_a_partial_tree_says_what_is_missing(tmp_path):
-    make_tree(tmp_path, OFFICIAL, photos_each=6)
+    make_tree(tmp_path, photos_each=6)
     for path in (tmp_path / "W" / "CW").iterdir():
         path.unlink()
     with pytest.warns(UserWarning, match="60 of SDNET2018's 56,088") as caught:
@@ -120,7 +114,7 @@ def test_the_contradictory_pictures_are_left_out(tmp_path):
 
 
 def test_a_tree_with_foreign_files(tmp_path):
-    made = make_tree(tmp_path, OFFICIAL)
+    made = make_tree(tmp_path)
     empty = next(iter(made))
     empty.write_bytes(b"")
     strays = ["copy of 7001-1.jpg", "9999-1.jpg", "7001-1.txt"]
@@ -135,19 +129,15 @@ def test_a_tree_with_foreign_files(tmp_path):
     assert len(files.paths) == len(files.labels) == len(splits) == len(made) - 1
 
 
-def test_no_tree_and_two_trees(tmp_path):
+def test_no_tree(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         read_sdnet2018(tmp_path / "nowhere")
-    for part in ("--download", "DATA_Maguire_20180517_ALL.zip", "kagglehub"):
+    for part in ("--download", "DATA_Maguire_20180517_ALL.zip"):
         assert part in str(caught.value)
-    make_tree(tmp_path, OFFICIAL, 1)
-    make_tree(tmp_path, KAGGLE, 1)
-    with pytest.raises(ValueError, match="holds both"):
-        read_sdnet2018(tmp_path)
 
 
 def test_a_closed_folder_beside_the_tree_is_passed_over(tmp_path, monkeypatch):
-    made = make_tree(tmp_path / "z", OFFICIAL, 2)
+    made = make_tree(tmp_path / "z", 2)
     (tmp_path / "closed").mkdir()
     closed_to_all(monkeypatch, "closed")
     assert set(quiet(tmp_path)[0].paths) == made.keys()
@@ -450,32 +440,6 @@ def test_preprocessing_is_stored_and_read():
     for wrong in (None, {}, {"size": 3}, old | {"size": "x"}, old | {"mean": 0.1}):
         with pytest.raises(ValueError):
             Preprocessing.from_dict(wrong)
-
-
-# Imbalance
-
-
-@settings(max_examples=60, deadline=None)
-@given(labels=st.lists(st.integers(0, 7), min_size=1, max_size=200))
-def test_class_weights_are_scikit_learns(labels):
-    weights = class_weights(labels, 8)
-    present = np.unique(labels)
-    expected = compute_class_weight("balanced", classes=present, y=labels)
-    np.testing.assert_allclose(weights[present], expected, rtol=1e-6)
-    absent = [c for c in range(8) if c not in present]
-    assert (weights[absent] == 1).all() and len(weights) == 8
-    np.testing.assert_allclose(weights[labels].double().mean(), 1, rtol=1e-6)
-
-
-@pytest.mark.parametrize("labels", [[], [[0, 1]], [0.5], [-1, 0]])
-def test_labels_that_are_none(labels):
-    with pytest.raises(ValueError, match="labels must"):
-        class_weights(labels)
-
-
-def test_labels_beyond_the_classes():
-    with pytest.raises(ValueError, match="got 0 to 6 with num_classes=6"):
-        class_weights([0, 6], 6)
 
 
 def test_the_classes_of_the_course():

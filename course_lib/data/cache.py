@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +30,7 @@ __all__ = ["Decoded", "decode"]
 _VERSION = 2  # raise it when the stored pictures would differ
 _BLOCK = 64  # pictures that wait in memory at most
 _BROKEN = bytes(64)
+_ABANDONED = 3600.0  # seconds after which nobody writes a scratch file any more
 
 
 class Decoded(NamedTuple):
@@ -51,7 +54,7 @@ def decode(
 
     The file's name covers the path, length and modification time of every photo: after
     a change there is a new file, and the old one is removed. It is written under
-    another name and renamed at the end; a second process waits.
+    another name and renamed at the end.
 
     Args:
         paths: the photos, at least one.
@@ -64,21 +67,18 @@ def decode(
         OSError: if a photo has vanished, the disk is full, or the folder cannot be
             written to; nothing of the file is left then.
     """
-    head = io.BytesIO()
-    shape = (len(paths), how.resize, how.resize, how.channels)
-    shape = shape if how.channels == 3 else shape[:3]
+    head, side = io.BytesIO(), (how.resize, how.resize)
+    shape = (len(paths), *side, 3) if how.channels == 3 else (len(paths), *side)
     facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(head, facts)
-    start = len(head.getvalue()) + int(np.prod(shape))
+    start = head.tell() + math.prod(shape)
     size = start + len(paths) * len(_BROKEN)
     path = folder / f"{name}-{how.resize}px-{_key(paths, how)}.npy"
     if not _is_whole(path, size):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder / ".lock"):
-                if not _is_whole(path, size):
-                    _clean(path, size)
-                    _build(path, head.getvalue(), paths, how, progress)
+            _clean(path, size)
+            _build(path, head.getvalue(), paths, how, progress)
         except OSError as error:
             if not _is_whole(path, size):  # else another process was faster
                 raise OSError(
@@ -104,9 +104,7 @@ def _key(paths: Sequence[Path], how: Preprocessing) -> str:
 
 
 def _is_whole(path: Path, size: int) -> bool:
-    with suppress(OSError):
-        return path.stat().st_size == size
-    return False
+    return path.is_file() and path.stat().st_size == size
 
 
 def _why(path: Path, cache: Path) -> Skipped:
@@ -118,30 +116,14 @@ def _why(path: Path, cache: Path) -> Skipped:
     return Skipped(path, "could not be read at first, but now; start again")
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, however that ends."""
-    with path.open("w") as file:
-        # Windows has none, but lets nobody remove a file that another has open.
-        with suppress(ImportError, OSError):
-            import fcntl
-
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                text = f"waiting for another process, which decodes into {path.parent}"
-                warnings.warn(text, stacklevel=4)
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _clean(path: Path, size: int) -> None:
     """Remove older caches and what killed builders left, and see if there is room."""
-    prefix = path.name.rpartition("-")[0]
-    for old in path.parent.iterdir():
-        older = old.suffix == ".npy" and old.name.rpartition("-")[0] == prefix
-        if older or old.suffix == ".building":
+    for old in path.parent.glob("*.npy"):
+        if old.name.rpartition("-")[0] == path.name.rpartition("-")[0]:
             _unlink(old)
+    for left in path.parent.glob("*.building"):
+        if time.time() - left.stat().st_mtime > _ABANDONED:
+            _unlink(left)
     free = shutil.disk_usage(path.parent).free
     if free < size:
         raise OSError(f"it needs {size:,} bytes and there are {free:,} free")

@@ -1,8 +1,4 @@
-"""Fetch one published file and unpack it: torchvision's and zipfile's work.
-
-What is added here: nothing half done is ever under the final name, and a failure says
-how to get the file by hand.
-"""
+"""Fetch one published file with torchvision; a failure says how to get it by hand."""
 
 from __future__ import annotations
 
@@ -11,10 +7,9 @@ import http.client
 import io
 import socket
 import sys
-import zipfile
 from pathlib import Path
 
-__all__ = ["DownloadError", "extract_zip", "fetch"]
+__all__ = ["DownloadError", "fetch"]
 
 TIMEOUT = 30.0  # seconds without a byte
 
@@ -26,49 +21,24 @@ class DownloadError(RuntimeError):
 def fetch(
     url: str, path: Path, md5: str, by_hand: str, *, progress: bool = True
 ) -> None:
-    """Fetch a file, unless somebody put it there by hand.
+    """Fetch a file, unless it is there; a part of it is replaced by the next call.
 
     Raises:
         DownloadError: says why it failed and, in the words of ``by_hand``, what to do.
-            No part of the file is left.
     """
-    from torchvision.datasets.utils import check_md5, download_url
+    from torchvision.datasets.utils import download_url
 
-    part = path.with_name(path.name + ".part")
     usual_timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)  # torchvision would wait for ever
     try:
-        if path.is_file():
-            if check_md5(path, md5):
-                return
-            raise RuntimeError(f"checksum mismatch: {path} is another file, delete it")
-        part.unlink(missing_ok=True)  # of a process that was killed
-        socket.setdefaulttimeout(TIMEOUT)  # torchvision would wait for ever
         with contextlib.redirect_stderr(sys.stderr if progress else io.StringIO()):
-            download_url(url, path.parent, part.name)
-        if not check_md5(part, md5):
-            raise RuntimeError("checksum mismatch: the server sent another file")
-        part.replace(path)
+            download_url(url, path.parent, path.name, md5)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
+        reason = str(error)
+        if type(error) is RuntimeError:  # torchvision's, after it compared the MD5
+            reason = "checksum mismatch: the server sent another file or a part of it"
         raise DownloadError(
-            f"{path.name} could not be fetched: {error}.\n{by_hand}"
+            f"{path.name} could not be fetched: {reason}.\n{by_hand}"
         ) from error
     finally:
         socket.setdefaulttimeout(usual_timeout)
-        with contextlib.suppress(OSError):
-            part.unlink()
-
-
-def extract_zip(archive: Path, target: Path) -> None:
-    """Unpack a zip, of which the checksum was verified, into a folder.
-
-    Entries cannot leave it: zipfile drops drives, roots and ".." from their names, and
-    makes files of links.
-
-    Raises:
-        DownloadError: names the archive and the reason.
-    """
-    try:
-        with zipfile.ZipFile(archive) as zipped:
-            zipped.extractall(target)
-    except Exception as error:  # each way to pack has errors of its own
-        raise DownloadError(f"{archive} was not unpacked: {error}") from error

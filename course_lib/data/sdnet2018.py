@@ -12,13 +12,14 @@ import csv
 import re
 import tempfile
 import warnings
+import zipfile
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from course_lib.data.classes import CRACK_CLASSES, SURFACES
 from course_lib.data.clutter import is_clutter
-from course_lib.data.download import DownloadError, extract_zip, fetch
+from course_lib.data.download import DownloadError, fetch
 from course_lib.data.folders import PhotoFiles, find_photos
 from course_lib.data.photos import Skipped
 
@@ -33,18 +34,9 @@ ARCHIVE = "DATA_Maguire_20180517_ALL.zip"
 _BY_HAND = (
     f"By hand: fetch {ARCHIVE} (528,286,896 bytes, MD5 {MD5}) with a browser from "
     "https://digitalcommons.usu.edu/all_datasets/48/, put it into {root}, and run this "
-    "again with --download. Another way is the package kagglehub: "
-    'kagglehub.dataset_download("aniruddhsharma/'
-    'structural-defects-network-concrete-crack-images") returns a folder for --root.'
+    "again with --download."
 )
-_LAYOUTS = (  # the published archive's, the Kaggle mirror's; folders by label
-    ("D/UD", "D/CD", "P/UP", "P/CP", "W/UW", "W/CW"),
-    tuple(
-        f"{surface}/{state}"
-        for surface in ("Decks", "Pavements", "Walls")
-        for state in ("Non-cracked", "Cracked")
-    ),
-)
+_FOLDERS = ("D/UD", "D/CD", "P/UP", "P/CP", "W/UW", "W/CW")  # by label
 _NAME = re.compile(r"((\d+)-\d+(?:_\d+)?)\.jpe?g", re.IGNORECASE)
 
 # Byte for byte the same picture, once as cracked and once as not. Nobody knows which
@@ -87,25 +79,21 @@ def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
     A tree with gaps works, with a warning.
 
     Args:
-        root: holds the official tree (``D/CD`` ...) or the Kaggle mirror's
-            (``Decks/Cracked`` ...), up to three folders down.
+        root: holds the official tree (``D/CD`` ...), up to three folders down.
 
     Raises:
         FileNotFoundError: if no tree is there; says how to get it.
-        ValueError: if there are trees of both layouts.
     """
-    folders = _class_folders(Path(root))
-    if not folders:
+    tree = _find_tree(root)
+    if tree is None:
         raise FileNotFoundError(
-            f"no SDNET2018 tree (D/CD, D/UD, P/CP, ... or Decks/Cracked, ...) below "
-            f"{root}; add --download to fetch it. {_BY_HAND.format(root=root)} Without "
-            'it, the data set "synthetic" has the same six classes.'
+            f"no SDNET2018 tree (D/CD, D/UD, P/CP, ...) below {root}; add --download "
+            f"to fetch it. {_BY_HAND.format(root=root)} Without it, the data set "
+            '"synthetic" has the same six classes.'
         )
-    files = PhotoFiles(
-        next(iter(folders.values())).parents[1], [], [], CRACK_CLASSES, []
-    )
-    splits = []
-    for label, folder in folders.items():
+    files, splits = PhotoFiles(tree, [], [], CRACK_CLASSES, []), []
+    there = [(i, tree / name) for i, name in enumerate(_FOLDERS)]
+    for label, folder in (pair for pair in there if pair[1].is_dir()):
         for path, reason in find_photos(folder):
             match = _NAME.fullmatch(path.name)
             photo = f"{SURFACES[label // 2]}/{match[2]}" if match else None
@@ -120,9 +108,9 @@ def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
     counts = [sum(photo.patches) for photo in source_photos().values()]
     if len(files.paths) < (total := sum(counts) - len(CONTRADICTIONS)):
         warnings.warn(
-            f"{files.root} has {len(files.paths):,} of SDNET2018's {total:,} patches; "
-            "where a photo has only cracked or only uncracked ones, a network can "
-            "learn the photo instead of the crack",
+            f"{tree} has {len(files.paths):,} of SDNET2018's {total:,} patches; where "
+            "a photo has only cracked or only uncracked ones, a network can learn the "
+            "photo instead of the crack",
             stacklevel=2,
         )
     return files, splits
@@ -134,33 +122,28 @@ def download_sdnet2018(root: Path, *, progress: bool = True) -> None:
     Raises:
         DownloadError: why, and which file to fetch by hand, from where.
     """
-    if _class_folders(Path(root)):
+    if _find_tree(root):
         return
-    archive = Path(root, ARCHIVE)
+    archive = root / ARCHIVE
     fetch(URL, archive, MD5, _BY_HAND.format(root=root), progress=progress)
-    with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as scratch:
-        outer, tree = Path(scratch, "outer"), Path(scratch, "tree")
-        extract_zip(archive, outer)
-        inner = next(outer.rglob("SDNET2018.zip"), None)
-        if inner is None:
-            raise DownloadError(f"{archive} holds no SDNET2018.zip")
-        extract_zip(inner, tree)
-        tree.replace(Path(root, "SDNET2018"))
+    try:  # a zip in a zip; the tree gets its name when it is whole
+        with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as scratch:
+            with zipfile.ZipFile(archive) as outer:
+                names = [n for n in outer.namelist() if n.endswith("SDNET2018.zip")]
+                if not names:
+                    raise ValueError("it holds no SDNET2018.zip")
+                with zipfile.ZipFile(outer.extract(names[0], scratch)) as inner:
+                    inner.extractall(Path(scratch, "tree"))
+            Path(scratch, "tree").replace(root / "SDNET2018")
+    except Exception as error:  # each way to pack has errors of its own
+        raise DownloadError(f"{archive} was not unpacked: {error}") from error
 
 
-def _class_folders(root: Path) -> dict[int, Path]:
-    """The class folders, by label, of the first tree, breadth first, that has some."""
+def _find_tree(root: Path) -> Path | None:
+    """The first folder, breadth first, that holds one of the class folders."""
     for depth in range(4):  # an archive may bring folders of its own around the tree
         for tree in sorted(root.glob("*/" * depth)) if depth else [root]:
-            if any(map(is_clutter, tree.relative_to(root).parts)):
-                continue
-            named = (((i, tree / name) for i, name in enumerate(x)) for x in _LAYOUTS)
-            official, mirror = ({i: f for i, f in x if f.is_dir()} for x in named)
-            if official and mirror:
-                raise ValueError(
-                    f"{tree} holds both the official tree and the Kaggle mirror's; "
-                    "give a root with one of them"
-                )
-            if official or mirror:
-                return official or mirror
-    return {}
+            hidden = any(map(is_clutter, tree.relative_to(root).parts))
+            if not hidden and any((tree / folder).is_dir() for folder in _FOLDERS):
+                return tree
+    return None
