@@ -3,14 +3,15 @@ r"""Why a shortcut helps: small nets on digits, cut, scaled and looked at from a
     python -m course_book.experiments.why lesion     # units taken out of trained nets
     python -m course_book.experiments.why start      # 56 layers without BN
     python -m course_book.experiments.why landscape  # slices of the loss
-    python -m course_book.experiments.why remedies   # can plain-56 be saved?
+    python -m course_book.experiments.why remedies   # is plain-56 slow or stuck?
 
 Each writes one table, ``course_book/results/why_<part>.csv``. Nets, data and the budget
 of 12 epochs are those of :mod:`course_book.experiments.degradation`, fixed before.
 
 * lesion: Veit, Wilber, Belongie (2016), https://arxiv.org/abs/1605.06431, section 4;
 * start: De and Smith (2020), https://arxiv.org/abs/2002.10444 (SkipInit);
-* landscape: Li et al. (2018), https://arxiv.org/abs/1712.09913, section 4.
+* landscape: Li et al. (2018), https://arxiv.org/abs/1712.09913, section 4;
+* remedies: among them LARS, You et al. (2017), https://arxiv.org/abs/1708.03888.
 """
 
 from __future__ import annotations
@@ -46,12 +47,19 @@ __all__ = [
     "lesion_errors",
     "loss_slice",
     "skip_init",
+    "train_with",
     "units_of",
     "without",
 ]
 
 SEEDS = (0, 1, 2)
 SIDE = 25  # points along each direction of a slice
+SIZES = {  # what the trial of ``remedies`` chooses from
+    "clipping": (1.0, 0.3, 0.1),
+    "per layer": (0.3, 0.1, 0.03),
+    "Adam": (0.003, 0.001, 0.0003),
+}
+TRIAL_SEED = 10
 
 
 class ScaledBranch(nn.Module):
@@ -272,51 +280,92 @@ def landscape() -> Iterator[dict[str, object]]:
                 yield {"kind": kind, "a": round(a, 4), "b": round(b, 4), "loss": loss}
 
 
-def _train_otherwise(net: nn.Module, data: Digits, way: str, epochs: int) -> None:
-    """A training with one remedy, otherwise as ``degradation.train``."""
+def train_with(
+    way: str, size: float, net: nn.Module, data: Digits, *, epochs: int, seed: int
+) -> list[float]:
+    """Train in place as ``degradation.train`` does, with one remedy.
+
+    Args:
+        way: "none"; "clipping", of the whole gradient to a norm of 1; "per layer",
+            where each weight tensor's gradient is scaled to a length in proportion to
+            the tensor's own (LARS, You et al. 2017); or "Adam".
+        size: that proportion for "per layer", else the learning rate at the start.
+        net: a ``DigitsNet``.
+        data: the three splits.
+        epochs: passes over the training images.
+        seed: decides the order of the images.
+
+    Returns:
+        The training error (%) over each epoch's batches as they came.
+    """
     images, labels = data.train
     steps = len(images) // BATCH
     if way == "Adam":
-        optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, weight_decay=0)
+        optimizer = torch.optim.Adam(net.parameters(), lr=size)
     else:
+        lr = LEARNING_RATE if way == "per layer" else size
         optimizer = torch.optim.SGD(
-            net.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=1e-4
+            net.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4
         )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
+    errors = []
     for _ in range(epochs):
         net.train()
+        wrong = 0
         order = torch.randperm(len(images), generator=generator)
         for batch in order[: steps * BATCH].split(BATCH):
-            loss = cross_entropy(net(images[batch]), labels[batch])
+            logits = net(images[batch])
             optimizer.zero_grad()
-            loss.backward()
+            cross_entropy(logits, labels[batch]).backward()
             if way == "clipping":
                 nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            elif way == "per layer":  # the same step, relative to a layer's weights
+            elif way == "per layer":
                 for p in net.parameters():
                     if p.ndim > 1:
-                        p.grad.mul_(p.norm() / p.grad.norm().clamp_min(1e-12) * 0.1)
+                        length = p.grad.norm().clamp_min(1e-12)
+                        p.grad.mul_(size * p.detach().norm() / length)
             optimizer.step()
             schedule.step()
+            wrong += (logits.argmax(1) != labels[batch]).sum().item()
+        errors.append(100 * wrong / (steps * BATCH))
+    return errors
 
 
 def remedies() -> Iterator[dict[str, object]]:
-    """The plain net of 56 layers with what its diagnosis calls for."""
+    """Plain nets with what their diagnosis calls for.
+
+    A trial with another seed chooses each remedy's step size, by the training error,
+    because that is what a remedy is to bring down. ``learned_after`` is the first
+    epoch whose training error is below 5 %, or 0 if there is none.
+    """
     data = load_digits()
-    for way, epochs in (
-        ("none", EPOCHS),
-        ("none", 3 * EPOCHS),
-        ("none", 10 * EPOCHS),
-        ("clipping", EPOCHS),
-        ("per layer", EPOCHS),
-        ("Adam", EPOCHS),
-        ("Adam", 3 * EPOCHS),
-    ):
+
+    def row(
+        part: str, depth: int, way: str, size: float, epochs: int, seed: int
+    ) -> dict[str, object]:
+        net = build("plain", depth, seed)
+        errors = train_with(way, size, net, data, epochs=epochs, seed=seed)
+        learned = [epoch for epoch, error in enumerate(errors, 1) if error < 5]
+        about = {"part": part, "depth": depth, "way": way, "size": size}
+        about |= {"epochs": epochs, "seed": seed}
+        return about | _errors(net, data) | {"learned_after": (learned or [0])[0]}
+
+    chosen = {}
+    for way, sizes in SIZES.items():
+        trial = [row("trial", 56, way, size, EPOCHS, TRIAL_SEED) for size in sizes]
+        yield from trial
+        chosen[way] = min(trial, key=lambda found: found["final_train_error"])["size"]
+    plans = [
+        (56, way, size, epochs)
+        for epochs in (EPOCHS, 3 * EPOCHS)
+        for way, size in chosen.items()
+    ]
+    plans += [(56, "none", LEARNING_RATE, 6 * EPOCHS)]
+    plans += [(34, "none", LEARNING_RATE, EPOCHS)]  # at full width
+    for depth, way, size, epochs in plans:
         for seed in SEEDS:
-            net = build("plain", 56, seed)
-            _train_otherwise(net, data, way, epochs)
-            yield {"way": way, "epochs": epochs, "seed": seed} | _errors(net, data)
+            yield row("main", depth, way, size, epochs, seed)
 
 
 PARTS = {"lesion": lesion, "start": start, "landscape": landscape, "remedies": remedies}
@@ -328,7 +377,10 @@ def main() -> None:
     part = parser.parse_args().part
     torch.set_num_threads(1)  # for nets this small more threads gain nothing
     path = Path(__file__).parents[1] / "results" / f"why_{part}.csv"
-    rows = list(PARTS[part]())
+    rows = []
+    for row in PARTS[part]():
+        print(row, flush=True)
+        rows.append(row)
     with path.open("w", newline="", encoding="utf-8") as file:
         file.write(f"# python -m course_book.experiments.why {part}\n")
         versions = f"torch {torch.__version__}, Python {platform.python_version()}"
