@@ -18,6 +18,8 @@ from course_book.experiments import jacobians, shattered
 from course_book.figures.backprop import chain_rule as backprop_figures
 from course_book.figures.backprop import residual_gradient as residual_figures
 from course_book.figures.backprop.chain_rule import draw_graph, number
+from course_book.figures.backprop.numbers_to_tensors import draw_tensor_graph, matrix
+from course_lib.backprop.autograd import Value
 from course_lib.resnet import BasicBlock, PlainBlock
 
 
@@ -104,6 +106,47 @@ def test_another_graph_is_named():
     first = Node("u", 1.0, nodes[:3], (1.0,) * 3, "×")
     with pytest.raises(ValueError, match="u may have at most two inputs"):
         draw_graph([*nodes[:3], first])
+
+
+def tensor_unit():
+    """ReLU(x W + b) + x with random whole numbers, and the sum of its squares."""
+    draw = torch.Generator().manual_seed(3)
+    shapes = {"x": (2, 2), "W": (2, 2), "b": (2,)}
+    n = {
+        name: Value(torch.randint(-3, 4, shape, generator=draw).double())
+        for name, shape in shapes.items()
+    }
+    n["u"] = n["x"] @ n["W"]
+    n["z"] = n["u"] + n["b"]
+    n["a"] = n["z"].relu()
+    n["y"] = n["a"] + n["x"]
+    n["q"] = n["y"] ** 2
+    n["L"] = n["q"].sum()
+    n["L"].backward()
+    return n
+
+
+def test_a_graph_of_tensors_shows_each_value_and_each_gradient():
+    values = tensor_unit()
+    figure = draw_tensor_graph(values)
+    written = texts(figure)
+    for value in values.values():
+        assert matrix(value.data) in written and matrix(value.grad) in written
+    shortcut = values["y"].grad
+    assert matrix(values["x"].grad - shortcut) in written  # the branch's share
+    assert "gradient of x:" in written and "gradient of b:" not in written
+    assert figure.get_size_inches()[0] <= 6.4
+    canvas = figure.canvas.get_renderer()
+    boxes = [t.get_window_extent(canvas) for t in figure.axes[0].texts]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    assert all(box.y0 >= 0 and box.y1 <= figure.bbox.y1 for box in boxes)
+
+
+def test_a_matrix_is_written_in_columns():
+    assert matrix(torch.tensor([[-1.0, 20.0], [-0.0, 3.5]])) == "−1  20\n 0 3.5"
+    assert (
+        matrix(torch.tensor([1.0, 2.0])) == "1 2" and matrix(torch.tensor(7.0)) == "7"
+    )
 
 
 def curves(axes):
