@@ -9,7 +9,7 @@ import pytest
 from matplotlib.patches import FancyBboxPatch
 
 from course_book.figures.structure.family import draw_error
-from course_book.figures.structure.lineage import STEPS, draw_timeline
+from course_book.figures.structure.lineage import STEPS, WIDTH, draw_timeline
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def test_the_timeline_is_in_order_and_names_every_step_and_year():
     for step in STEPS:
         assert step.name in texts and step.change in texts
     assert [t for t in texts if t.isdigit()] == [str(y) for y in dict.fromkeys(years)]
-    assert figure.get_figwidth() <= 6.4
+    assert figure.get_figwidth() == WIDTH <= 6.4
 
 
 def test_every_step_has_its_own_drawing_within_the_picture():
@@ -35,7 +35,7 @@ def test_every_step_has_its_own_drawing_within_the_picture():
         boxes = [p for p in axes.patches if isinstance(p, FancyBboxPatch)]
         assert boxes, step.name
         for box in boxes:
-            assert box.get_x() + box.get_width() < 6.4
+            assert box.get_x() + box.get_width() < WIDTH
 
 
 def test_every_network_stands_at_its_cost_and_error():

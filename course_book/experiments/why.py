@@ -55,9 +55,9 @@ __all__ = [
 SEEDS = (0, 1, 2)
 SIDE = 25  # points along each direction of a slice
 SIZES = {  # what the trial of ``remedies`` chooses from
-    "clipping": (1.0, 0.3, 0.1),
-    "per layer": (0.3, 0.1, 0.03),
-    "Adam": (0.003, 0.001, 0.0003),
+    "clipping": (0.3, 0.1, 0.03),
+    "per layer": (0.1, 0.03, 0.01),
+    "Adam": (0.01, 0.003, 0.001),
 }
 TRIAL_SEED = 10
 

@@ -16,9 +16,10 @@ from course_book.figures import AMBER, BLUE, GREEN, INK, MUTED, ORANGE, use_styl
 __all__ = ["STEPS", "Step", "draw_timeline"]
 
 COLORS = {"start": MUTED, "unit": BLUE, "training": ORANGE}
-ROW = 0.62  # inches of an entry
-TEXT = 0.98  # where its words begin
-UNIT = 4.95  # where its drawing begins
+WIDTH = 5.55  # inches: narrow, so that a phone shrinks it little
+ROW = 0.6  # inches of an entry
+TEXT = 0.86  # where its words begin
+UNIT = 4.12  # where its drawing begins
 DROP = 0.27  # from the shortcut down to the branch
 
 
@@ -34,7 +35,7 @@ class Step:
 
 
 STEPS = (
-    Step(2010, "Glorot", "start", "initial weights that keep a tanh layer's variance",
+    Step(2010, "Glorot", "start", "weights that keep a tanh layer's variance",
          "layer"),
     Step(2015, "He", "start", "the same for ReLU: twice the variance", "layer"),
     Step(2015, "Highway", "unit", "a learned gate mixes branch and input", "gate"),
@@ -60,17 +61,17 @@ def draw_timeline(steps: Sequence[Step] = STEPS) -> Figure:
     """
     use_style()
     height = ROW * len(steps) + 0.1
-    figure = plt.figure(figsize=(6.4, height), layout="none")
+    figure = plt.figure(figsize=(WIDTH, height), layout="none")
     ax = figure.add_axes((0, 0, 1, 1))
-    ax.set(xlim=(0, 6.4), ylim=(height, 0))
+    ax.set(xlim=(0, WIDTH), ylim=(height, 0))
     ax.axis("off")
     ys = [0.05 + ROW * (k + 0.5) for k in range(len(steps))]
-    ax.plot([0.76, 0.76], [ys[0], ys[-1]], color=MUTED, linewidth=1.5)
+    ax.plot([0.66, 0.66], [ys[0], ys[-1]], color=MUTED, linewidth=1.5)
     for k, (step, y) in enumerate(zip(steps, ys)):
         color = COLORS[step.about]
         if k == 0 or step.year != steps[k - 1].year:
-            ax.text(0.55, y, str(step.year), ha="right", va="center", color=MUTED)
-        ax.plot(0.76, y, "o", color=color, markersize=9)
+            ax.text(0.47, y, str(step.year), ha="right", va="center", color=MUTED)
+        ax.plot(0.66, y, "o", color=color, markersize=9)
         ax.text(TEXT, y - 0.11, step.name, color=color, fontsize=11.5,
                 fontweight="bold", va="center")  # fmt: skip
         ax.text(TEXT, y + 0.12, step.change, va="center")
