@@ -1,20 +1,17 @@
 import copy
 import importlib
-import io
 import sys
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from course_lib.data.classes import CRACK_CLASSES
 from course_lib.resnet import BasicBlock, ResNet
 from course_lib.trainer.tensorboard import TensorBoardLog
 
-EVERYTHING = {"scalars": 0, "histograms": 0, "images": 0, "tensors": 0}
+EVERYTHING = {"scalars": 0, "histograms": 0, "tensors": 0}
 
 
 def read(folder):
@@ -128,40 +125,6 @@ def test_what_cannot_be_traced_is_a_warning(tmp_path, capsys):
     ):
         log.graph(Broken(), torch.zeros(1))
     assert capsys.readouterr().out == ""
-
-
-def test_example_images(tmp_path):
-    images = torch.rand(16, 3, 8, 8)
-    images[0], images[1] = 0, 1
-    labels = torch.arange(16) % 6
-    logits = torch.randn(16, 6)
-    with TensorBoardLog(tmp_path) as log:
-        log.answers(4, images, labels, logits, CRACK_CLASSES)
-        log.answers(5, images[:1, :1], labels[:1], torch.eye(6)[:1], CRACK_CLASSES)
-    first, second = read(tmp_path).Images("examples")
-    assert (first.step, second.step) == (4, 5)
-    big = Image.open(io.BytesIO(first.encoded_image_string))
-    small = Image.open(io.BytesIO(second.encoded_image_string))
-    assert big.width == small.width and big.height > 2 * small.height
-    import matplotlib.pyplot as plt
-
-    assert plt.get_fignums() == []
-
-
-def test_an_example_says_its_answer_and_the_truth(tmp_path, monkeypatch):
-    drawn = []
-    with TensorBoardLog(tmp_path) as log:
-        monkeypatch.setattr(log, "add_figure", lambda *args: drawn.append(args))
-        images = torch.randn(2, 3, 4, 4)
-        logits = torch.tensor([[0.0, 4.0], [0.0, 4.0]])
-        log.answers(1, images, torch.tensor([1, 0]), logits, ["dry", "wet"])
-    axes = drawn[0][1].axes
-    # The book's style, if another test has set it, moves titles to the left.
-    titles = [ax.get_title() or ax.get_title("left") for ax in axes[:2]]
-    assert titles == ["wet, 98%\nright", "wet, 98%\nis dry"]
-    shown = axes[1].images[0].get_array()
-    x = images[1].permute(1, 2, 0).numpy()
-    assert np.allclose(shown, (x - x.min()) / np.ptp(x), atol=1e-6)
 
 
 def test_after_an_interruption_no_epoch_is_there_twice(tmp_path):

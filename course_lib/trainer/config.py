@@ -18,12 +18,9 @@ __all__ = [
     "schedule_for",
 ]
 
-WHOLE = {"epochs": 1, "batch_size": 1, "seed": 0, "workers": 0}  # and the least
-SHARES = ("momentum", "warmup", "label_smoothing")
 CHOICES = {
     "optimizer": ("adam", "adamw", "sgd"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
-    **dict.fromkeys(("channels_last", "compile", "progress"), (True, False)),
 }
 # A training may resume elsewhere than it began, as long as it computes the same.
 _FREE = {"workers", "progress", "log_dir", "checkpoint_dir"}
@@ -71,23 +68,24 @@ class TrainerConfig:
         for name in ("log_dir", "checkpoint_dir"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, str(getattr(self, name)))
-        for name, least in WHOLE.items():
-            fits = type(getattr(self, name)) is int and getattr(self, name) >= least
-            self._check(name, fits, f"a whole number from {least} up")
-        for name in SHARES:
-            self._check(name, 0 <= self._number(name) < 1, "at least 0 and below 1")
-        for name in ("learning_rate", "clip"):
-            fits = 0 < self._number(name) < math.inf or (name, self.clip) == (
-                "clip",
-                None,
-            )
-            self._check(name, fits, "a number above 0")
-        decay = 0 <= self._number("weight_decay") < math.inf
-        self._check("weight_decay", decay, "at least 0")
-        for name, allowed in CHOICES.items():
+        for name, least in {
+            "epochs": 1,
+            "batch_size": 1,
+            "seed": 0,
+            "workers": 0,
+        }.items():
             value = getattr(self, name)
-            fits = type(value) is type(allowed[0]) and value in allowed
-            self._check(name, fits, f"one of {allowed}")
+            fits = type(value) is int and value >= least
+            self._check(name, fits, f"a whole number from {least} up")
+        for name in ("momentum", "warmup", "label_smoothing", "weight_decay"):
+            top = math.inf if name == "weight_decay" else 1
+            self._check(name, 0 <= self._number(name) < top, f"from 0 to below {top}")
+        for name in ("learning_rate", "clip")[: 1 if self.clip is None else 2]:
+            self._check(name, 0 < self._number(name) < math.inf, "a number above 0")
+        for name in ("channels_last", "compile", "progress"):
+            self._check(name, type(getattr(self, name)) is bool, "True or False")
+        for name, allowed in CHOICES.items():
+            self._check(name, getattr(self, name) in allowed, f"one of {allowed}")
 
     def _number(self, name: str) -> float:
         """A setting, or NaN, which is in no range, where it is no number."""

@@ -185,9 +185,6 @@ class Trainer:
             state.close_epoch(self.evaluate(validation))
             if log is not None:
                 log.epoch(self.history[-1], self.model)
-                x, y = self._examples(validation, log.EXAMPLES)
-                logits = evaluate(self.model, [(x, y)], amp=self.amp)["logits"]
-                log.answers(len(self.history), x, y, logits, self.classes)
             self._save()
             if self.config.progress and self.world.writes:
                 with suppress(OSError):  # nobody reads any more (train | head)
@@ -290,11 +287,6 @@ class Trainer:
 
         log = TensorBoardLog(self.config.log_dir, purge_step=self.state.epoch)
         if self.state.epoch == 1:
-            log.graph(self.model, self._examples(train, 1)[0])
+            _, x, y = next(batches.load(train, batches.in_order(1, 1), 0, self.device))
+            log.graph(self.model, self.prepare(x, y)[0])
         return log
-
-    def _examples(self, data: Any, count: int) -> tuple[Tensor, Tensor]:
-        """The first images as the network sees them, and their labels."""
-        order = batches.in_order(min(count, len(data)), count)
-        _, x, y = next(batches.load(data, order, 0, self.device))
-        return self.prepare(x, y)

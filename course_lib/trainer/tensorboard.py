@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 
 import torch
@@ -33,8 +33,6 @@ class TensorBoardLog(SummaryWriter):
     A training that resumes names the first epoch that it will write again as
     ``purge_step``: entries from there on are hidden.
     """
-
-    EXAMPLES = 16  # images with their answers
 
     def graph(self, model: nn.Module, example: Tensor) -> None:
         """Trace the network on ``example`` [1, C, H, W]; a warning says if it fails."""
@@ -65,35 +63,6 @@ class TensorBoardLog(SummaryWriter):
             if parameter.grad is not None:
                 self._histogram(f"gradients/{name}", parameter.grad, number)
         self.flush()  # so that an interruption loses nothing
-
-    def answers(
-        self,
-        number: int,
-        images: Tensor,
-        labels: Tensor,
-        logits: Tensor,
-        classes: Sequence[str],
-    ) -> None:
-        """Draw images [B, C, H, W] with the answers, how sure they are, and the truth.
-
-        Each is stretched from black to white: normalized ones have no scale of theirs.
-        """
-        from matplotlib.figure import Figure
-
-        rows = -(-len(images) // 4)
-        figure = Figure((9, 2.6 * rows), layout="constrained")
-        for ax in (axes := figure.subplots(rows, 4, squeeze=False)).flat:
-            ax.set_axis_off()
-        chances, guesses = logits.softmax(1).max(1)
-        shown = images.detach().float().cpu(), labels.tolist(), chances, guesses
-        for ax, x, y, p, k in zip(axes.flat, *shown):
-            x = (x - x.min()) / (x.max() - x.min()).clamp_min(1e-12)
-            ax.imshow(x.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=1)
-            truth = "right" if y == k else f"is {classes[y]}"
-            title = f"{classes[k]}, {p:.0%}\n{truth}"
-            ax.set_title(title, fontsize=8, color="black" if y == k else "firebrick")
-        self.add_figure("examples", figure, number)
-        self.flush()
 
     def _histogram(self, tag: str, tensor: Tensor, number: int) -> None:
         values = tensor.detach().float().cpu()
