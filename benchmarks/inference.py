@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from benchmarks.pictures import pair, pictures
 from benchmarks.racing import Measurement, Settings, peer, race, row
-from course_lib.inference import BF16_BOUND, fast, quantize
+from course_book.int8 import quantize
+from course_lib.inference import BF16_BOUND, fast
 from course_lib.inference.choosing import check
 
 Program = Callable[[Tensor], Tensor]

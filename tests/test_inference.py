@@ -12,13 +12,13 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 import course_lib.inference.choosing as choosing
+from course_book.int8 import quantize
 from course_lib.inference import (
     BF16_BOUND,
     FP32_BOUND,
     fast,
     fold,
     folded_weights,
-    quantize,
 )
 from course_lib.inference.choosing import check
 from course_lib.resnet import BasicBlock, Bottleneck, PlainBlock, ResNet
@@ -363,7 +363,7 @@ def test_int8_says_how_far_off_it_is():
         (lambda m, x: (m, x[:0]), "example must be images"),
         (lambda m, x: (m, x.double()), "must be float32"),
         (lambda m, x: (m.double(), x.double()), "must be float32"),
-        (lambda m, x: (m, x.to("meta")), "example is on meta"),
+        (lambda m, x: (m, x.to("meta")), "on cpu and torch.float32 on meta"),
         (lambda m, x: (nn.ReLU().eval(), x), "no parameters"),
         (lambda m, x: (m, x / 0), "NaN or infinity"),
     ],

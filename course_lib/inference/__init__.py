@@ -6,13 +6,11 @@
 
 Read it in this order: :mod:`.folding` (batch normalization goes into the convolution
 before it), :mod:`.programs` (the ways to run a network), :mod:`.comparing` (how far
-off each is, and how fast), :mod:`.choosing` (``fast``: try, check, measure, keep), and
-:mod:`.int8` (eight bits, at a measured loss).
+off each is, and how fast), and :mod:`.choosing` (``fast``: try, check, measure, keep).
 """
 
 from course_lib.inference.choosing import BF16_BOUND, FP32_BOUND, Fast, fast
 from course_lib.inference.folding import fold, folded_weights
-from course_lib.inference.int8 import quantize
 
 __all__ = [
     "BF16_BOUND",
@@ -21,5 +19,4 @@ __all__ = [
     "fast",
     "fold",
     "folded_weights",
-    "quantize",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -123,10 +124,10 @@ def fast(
     _check_arguments(model, example, held_out, precision, rounds)
     if compile is None:
         compile = example.device.type == "cuda"
+    half = precision == "auto" and native_bf16(example.device)
     name = "the model as it is"
     runs: dict[str, Program] = {name: model}
     trials = [Trial(name, None, None)]
-    half = precision == "auto" and native_bf16(example.device)
     with torch.inference_mode():
         exact = [model(example)]
         _check_logits(exact[0])
@@ -143,7 +144,9 @@ def fast(
     for trial in trials[1:]:
         if trial.seconds is not None and kept.seconds / trial.seconds > _GAIN:
             kept = trial
-    general = runs[_general(kept.name, runs)]
+    # The same numbers without a program, so for every shape.
+    eager = f"{kept.name.rpartition(', ')[0]}, channels-last"
+    general = runs.get(eager, runs[kept.name])
     quick = Fast(runs[kept.name], general, example, kept.name)
     quick.trials = tuple(trials)
     quick.check = kept.check or check(exact[-1], exact[-1], 0.0 if exact[1:] else None)
@@ -155,34 +158,21 @@ def _candidates(
 ) -> Iterator[tuple[str, Callable[[], Program], float]]:
     """Name, how to build it, and its bound; from simple to intricate."""
     try:
-        network, name = fold(model), "folded"
+        plain, name = fold(model), "folded"
     except ValueError:
-        network, name = model, "not foldable"
-    types = [(torch.float32, "fp32", FP32_BOUND)]
-    if half:
-        types.append((torch.bfloat16, "bf16", BF16_BOUND))
-    for dtype, short, bound in types:
-
-        def formatted(dtype: torch.dtype = dtype) -> nn.Module:
-            return Formatted(copy.deepcopy(network), dtype).eval()
-
-        label = f"{name}, {short}"
-        if dtype == torch.float32:
-            yield label, lambda: network, bound
-        yield f"{label}, channels-last", formatted, bound
+        plain, name = model, "not foldable"
+    yield f"{name}, fp32", lambda: plain, FP32_BOUND
+    for dtype in (torch.float32, torch.bfloat16)[: 2 if half else 1]:
+        full = dtype == torch.float32
+        label, bound = ("fp32", FP32_BOUND) if full else ("bf16", BF16_BOUND)
+        network = Formatted(copy.deepcopy(plain), dtype).eval()
+        yield f"{name}, {label}, channels-last", lambda made=network: made, bound
         if example.device.type == "cpu":
-            graph = f"{label}, oneDNN graph"
-            yield graph, lambda make=formatted: as_graph(make(), example), bound
+            graph = partial(as_graph, network, example)
+            yield f"{name}, {label}, oneDNN graph", graph, bound
         if compile:
-            code = f"{label}, compiled"
-            yield code, lambda make=formatted: compiled(make(), example), bound
-
-
-def _general(name: str, runs: dict[str, Program]) -> str:
-    """The way that takes any shape and computes in the same number format."""
-    label = name.rsplit(", ", 1)[0]
-    eager = f"{label}, channels-last"
-    return eager if name.endswith(("graph", "compiled")) and eager in runs else name
+            code = partial(compiled, network, example)
+            yield f"{name}, {label}, compiled", code, bound
 
 
 def _try(
@@ -236,15 +226,11 @@ def _check_arguments(
     parameter = next(model.parameters(), None)
     if parameter is None:
         raise ValueError("model has no parameters")
-    if example.dtype != torch.float32 or parameter.dtype != torch.float32:
+    theirs, ours = ((x.dtype, x.device) for x in (parameter, example))
+    if not theirs == ours == (torch.float32, theirs[1]):
         raise ValueError(
-            f"model and example must be float32, got {parameter.dtype} and "
-            f"{example.dtype}; the faster formats are chosen here"
-        )
-    if example.device != parameter.device:
-        raise ValueError(
-            f"example is on {example.device} and model on {parameter.device}; "
-            "move one to the other"
+            "model and example must be float32 on one device, got "
+            f"{theirs[0]} on {theirs[1]} and {ours[0]} on {ours[1]}"
         )
     if held_out is not None and (
         held_out.shape[1:] != example.shape[1:]
