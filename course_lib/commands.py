@@ -216,35 +216,31 @@ def check_split(out: Path, files: Sequence[Sequence[tuple[str, str]]]) -> None:
         ValueError: lists what has changed.
     """
     parts = zip(("train", "validation", "test"), files)
-    now = {name: [list(file) for file in part] for name, part in parts}
+    now = {name: [part, known] for part, held in parts for name, known in held}
     stored = out / "split.json"
-    if stored.exists():
-        try:
-            changes = [*_changes(json.loads(stored.read_text("utf-8")), now)]
-        except (ValueError, AttributeError, TypeError) as error:
-            raise ValueError(f"{stored} is damaged ({error})") from None
-        if changes:
-            raise ValueError(
-                f"the photos are not those that {out} began with ({len(changes)}): "
-                f"{', '.join(changes[:20])}{' ...' if len(changes) > 20 else ''}. Put "
-                "them back, or start a new run in another folder"
-            )
-    elif any(files):
-        write_json(stored, now)
+    if not stored.exists():
+        if now:
+            write_json(stored, now)
+        return
+    try:
+        changes = list(_changes(json.loads(stored.read_text("utf-8")), now))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{stored} is damaged ({error})") from None
+    if changes:
+        raise ValueError(
+            f"the photos are not those that {out} began with ({len(changes)}): "
+            f"{', '.join(changes[:20])}{' ...' if len(changes) > 20 else ''}. Put them "
+            "back, or start a new run in another folder"
+        )
 
 
 def _changes(before: dict[str, list], now: dict[str, list]) -> Iterator[str]:
-    """What differs between two splits: part -> list of [name, checksum]."""
-    was, found = (
-        {name: (part, known) for part, files in split.items() for name, known in files}
-        for split in (before, now)
-    )
-    for name in sorted(was.keys() | found.keys()):
-        if name not in found:
-            yield f"{name} is gone"
-        elif name not in was:
-            yield f"{name} is new"
-        elif was[name][1] != found[name][1]:
+    """What differs between two splits: name -> [part, checksum]."""
+    for name in sorted(before.keys() | now.keys()):
+        (was, known), (part, found) = before.get(name, "??"), now.get(name, "??")
+        if part == "?" or was == "?":
+            yield f"{name} is {'gone' if part == '?' else 'new'}"
+        elif known != found:
             yield f"{name} has changed"
-        elif was[name][0] != found[name][0]:
-            yield f"{name} was in {was[name][0]} and is in {found[name][0]}"
+        elif was != part:
+            yield f"{name} was in {was} and is in {part}"

@@ -17,7 +17,7 @@ def grad_cam(
     model: nn.Module,
     images: Tensor,
     classes: int | Sequence[int] | Tensor | None = None,
-    layer: str | nn.Module = "layer4",
+    layer: str = "layer4",
     *,
     against: int | Sequence[int] | Tensor | None = None,
 ) -> Tensor:
@@ -33,7 +33,7 @@ def grad_cam(
         images: float [B, C, H, W], normalized as in training; moved to the model.
         classes: class to explain, one for all pictures or one each [B]; by default
             the guess.
-        layer: a module of the model or its name, whose output is [B, C, h, w].
+        layer: the name of a module of the model, whose output is [B, C, h, w].
         against: explain the difference of two logits instead, ``classes`` minus this
             class: what speaks for a cracked wall *rather than* an uncracked one
             leaves out what speaks for a wall.
@@ -45,7 +45,12 @@ def grad_cam(
     Raises:
         ValueError: names the argument, its value and the remedy.
     """
-    module = _find_layer(model, layer)
+    parts = dict(model.named_modules())
+    if layer not in parts:
+        raise ValueError(
+            f"{type(model).__name__} has no layer {layer!r}; choose one of "
+            f"{[name for name in parts if name]}"
+        )
     if images.ndim != 4 or len(images) == 0 or not images.is_floating_point():
         raise ValueError(
             f"images must be floats [B, C, H, W] with B at least 1, got "
@@ -61,24 +66,23 @@ def grad_cam(
         return caught[-1].clone()
 
     modes = [(part, part.training) for part in model.modules()]
-    handle = module.register_forward_hook(catch)
+    handle = parts[layer].register_forward_hook(catch)
     try:
         model.eval()
         # The caller may be in no_grad or inference_mode; a tensor of the latter
         # cannot be used for gradients, its copy can.
         with torch.inference_mode(False), torch.enable_grad():
             logits = model(images.detach().to(first.device, first.dtype, copy=True))
-            if len(caught) != 1 or caught[0].ndim != 4:
-                shape = [list(maps.shape) for maps in caught]
+            if len(caught) != 1 or caught[0].ndim != 4 or logits.ndim != 2:
+                shapes = [list(maps.shape) for maps in (*caught, logits)]
                 raise ValueError(
-                    f"layer {layer!r} must run once and give [B, C, h, w]; it gave "
-                    f"{shape}; choose another, such as 'layer4'"
+                    f"layer {layer!r} must run once and give [B, C, h, w], and the "
+                    f"model logits [B, K]; they gave {shapes}"
                 )
-            chosen = _chosen("classes", classes, logits)
-            score = logits.gather(1, chosen[:, None]).sum()
+            chosen = logits.argmax(1) if classes is None else classes
+            score = _logits_of("classes", chosen, logits).sum()
             if against is not None:
-                other = _chosen("against", against, logits)
-                score = score - logits.gather(1, other[:, None]).sum()
+                score = score - _logits_of("against", against, logits).sum()
             # Not backward(): the parameters' own gradients stay as they are.
             (slope,) = torch.autograd.grad(score, caught[0])
     finally:
@@ -94,38 +98,16 @@ def grad_cam(
     return torch.where(most > 0, heat / most, 0).to(images.device)
 
 
-def _find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
-    parts = dict(model.named_modules())
-    if isinstance(layer, nn.Module):
-        if all(layer is not part for part in parts.values()):
-            raise ValueError(f"layer must be a module of the model, got {layer!r}")
-        return layer
-    if layer not in parts:
+def _logits_of(name: str, classes: int | Sequence[int] | Tensor, z: Tensor) -> Tensor:
+    """The logit of one class for all pictures, or of one each: [B] of [B, K]."""
+    wanted = torch.as_tensor(classes, device=z.device)
+    whole = not wanted.is_floating_point() and wanted.shape in ((), (len(z),))
+    if not whole or wanted.min() < 0 or wanted.max() >= z.shape[1]:
         raise ValueError(
-            f"{type(model).__name__} has no layer {layer!r}; choose one of "
-            f"{[name for name in parts if name]}"
+            f"{name} must be one integer or {len(z)} of them, from 0 to "
+            f"{z.shape[1] - 1}, got {classes}"
         )
-    return parts[layer]
-
-
-def _chosen(
-    name: str, classes: int | Sequence[int] | Tensor | None, logits: Tensor
-) -> Tensor:
-    """The class of each picture as int64 [B]."""
-    if logits.ndim != 2:
-        raise ValueError(f"model must give logits [B, K], it gave {list(logits.shape)}")
-    if classes is None:
-        return logits.argmax(1)
-    wanted = torch.as_tensor(classes, device=logits.device)
-    count, kinds = logits.shape
-    if wanted.is_floating_point() or wanted.shape not in ((), (count,)):
-        raise ValueError(
-            f"{name} must be one integer or {count} of them, got shape "
-            f"{list(wanted.shape)} and type {wanted.dtype}"
-        )
-    if wanted.min() < 0 or wanted.max() >= kinds:
-        raise ValueError(f"{name} must lie in 0 ... {kinds - 1}, got {wanted.tolist()}")
-    return wanted.long().expand(count)
+    return z.gather(1, wanted.long().expand(len(z))[:, None])
 
 
 def overlay(image: Tensor, heat: Tensor) -> Image.Image:

@@ -25,12 +25,8 @@ class Report:
     n: int  # number of pictures
     loss: float  # cross-entropy, mean over the pictures
     accuracy: float  # share of right answers
-    precision: (
-        np.ndarray
-    )  # float64 [K], of the guesses "class k" the share that is right
-    recall: (
-        np.ndarray
-    )  # float64 [K], of the pictures of class k the share that was found
+    precision: np.ndarray  # float64 [K], share of the guesses "class k" that is right
+    recall: np.ndarray  # float64 [K], share of the pictures of class k that was found
     f1: np.ndarray  # float64 [K], the harmonic mean of the two
     support: np.ndarray  # int64 [K], pictures of each class
     macro_f1: float  # mean of f1; a rare class counts as much as a common one
@@ -73,15 +69,11 @@ def _arrays(
     if z.ndim != 2 or z.numel() == 0:
         shape = list(z.shape)
         raise ValueError(f"logits must have shape [N, K], at least 1 each, got {shape}")
-    if y.shape != z.shape[:1] or y.is_floating_point() or y.dtype == torch.bool:
+    whole = not y.is_floating_point() and y.dtype != torch.bool
+    if y.shape != z.shape[:1] or not whole or y.min() < 0 or y.max() >= z.shape[1]:
         raise ValueError(
-            f"labels must be {len(z)} integers, one per row of logits, got shape "
-            f"{list(y.shape)} and type {y.dtype}"
-        )
-    if y.min() < 0 or y.max() >= z.shape[1]:
-        raise ValueError(
-            f"labels must lie in 0 ... {z.shape[1] - 1} for {z.shape[1]} logits per "
-            f"picture, got {int(y.min())} ... {int(y.max())}"
+            f"labels must be {len(z)} integers from 0 to {z.shape[1] - 1}, one per row "
+            f"of logits, got shape {list(y.shape)} of {y.dtype}: {y.flatten()[:8]} ..."
         )
     if not torch.isfinite(z).all():
         raise ValueError("logits hold NaN or infinity: the network has diverged")

@@ -79,7 +79,7 @@ def test_inside_the_net_it_equals_the_definition():
         cams = torch.einsum("ck,khw->chw", weights, maps[0])
     positive = (cams.amax((1, 2)) > 0).nonzero().flatten().tolist()
     assert positive
-    for layer, label in zip(("layer2", model.layer2, "layer2.0"), 3 * positive):
+    for layer, label in zip(("layer2", "layer2.0"), 2 * positive):
         expected = to_picture(cams[label : label + 1], x.shape[2:]).float()
         seen = grad_cam(model, x, label, layer)
         torch.testing.assert_close(seen, expected, atol=1e-4, rtol=1e-4)
@@ -122,7 +122,7 @@ def test_the_model_is_left_as_it_was(fails):
     x = pictures().requires_grad_()
     modes = [m.training for m in model.modules()]
     if fails:
-        with pytest.raises(ValueError, match="must lie in"):
+        with pytest.raises(ValueError, match="from 0 to 5"):
             grad_cam(model, x, 6)
     else:
         grad_cam(model, x)
@@ -156,12 +156,11 @@ def test_frozen_nets_and_callers_without_gradients():
         ({"images": torch.zeros(3, 64, 64)}, r"images\[None\]"),
         ({"images": torch.zeros(0, 3, 64, 64)}, "at least 1"),
         ({"images": torch.zeros(1, 3, 64, 64).byte()}, "uint8"),
-        ({"classes": 6}, r"0 ... 5, got 6"),
+        ({"classes": 6}, "from 0 to 5, got 6"),
         ({"classes": [0, 1]}, "one integer or 3"),
-        ({"classes": 1.0}, "float32"),
-        ({"against": -1}, r"against must lie in 0 ... 5"),
+        ({"classes": 1.0}, "got 1.0"),
+        ({"against": -1}, "against must be one integer"),
         ({"layer": "layer9"}, "has no layer 'layer9'"),
-        ({"layer": nn.ReLU()}, "module of the model"),
         ({"layer": "fc"}, r"run once and give"),
         ({"layer": "layer1.0.relu"}, "run once"),  # it runs twice
         ({"model": nn.Sequential(nn.Conv2d(3, 6, 3))}, "has no layer 'layer4'"),

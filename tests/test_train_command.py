@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.utils.class_weight import compute_class_weight
 
 from course_lib import commands, resnet, train
 from course_lib.data import augment, sources
@@ -65,24 +66,26 @@ def test_a_folder_of_photos_is_trained_on_tested_and_asked(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(train, "find_spec", importlib.util.find_spec)
-    folder = photos(tmp_path / "photos", {"dark": 14, "light": 14})
+    folder = photos(tmp_path / "photos", {"dark": 14, "light": 24})
     assert call("--data", folder, *SHORT, "--out", "run", "--balance") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("resnet18 on cpu, float32, 1 process(es); 20 + 4 + 4")
+    assert lines[0].startswith("resnet18 on cpu, float32, 1 process(es); 26 + 6 + 6")
     assert lines[1].endswith("split class by class, by the names of the files")
     assert lines[2].startswith("training pictures: mirrored left to right")
     assert lines[3].startswith("epoch 1/2: ") and lines[4].startswith("epoch 2/2: ")
-    assert lines[5].startswith("test, 4 pictures, weights of epoch ")
+    assert lines[5].startswith("test, 6 pictures, weights of epoch ")
 
     run = tmp_path / "run"
     config = json.loads((run / "config.json").read_text())
     assert config["command"]["epochs"] == config["trainer"]["epochs"] == 2
     assert config["trainer"]["learning_rate"] == 2e-3
-    assert config["trainer"]["class_weights"] == [1.0, 1.0]
-    assert config["pictures"] == {"train": 20, "validation": 4, "test": 4}
+    learned = [0] * 10 + [1] * 16  # of dark, of light
+    expected = compute_class_weight("balanced", classes=np.arange(2), y=learned)
+    assert config["trainer"]["class_weights"] == pytest.approx(expected)
+    assert config["pictures"] == {"train": 26, "validation": 6, "test": 6}
     assert config["versions"]["torch"] == torch.__version__
     report = json.loads((run / "report.json").read_text())
-    assert report["classes"] == ["dark", "light"] and report["n"] == 4
+    assert report["classes"] == ["dark", "light"] and report["n"] == 6
     assert len((run / "history.csv").read_text().splitlines()) == 3
     assert [*run.glob("events.out.tfevents.*")]
     assert sorted(p.name for p in run.glob("*.pt")) == [

@@ -116,13 +116,11 @@ def _by_class(
         units: dict[int, list[int]] = {}
         for index in mine:
             units.setdefault(copies[index], []).append(index)
-        waiting = list(units.values())
+        waiting, share = list(units.values()), max(1, round(0.15 * len(mine)))
         for left, part in zip(range(len(parts), 0, -1), parts):
-            share = max(1, round(0.15 * len(mine)))
+            small = [unit for unit in waiting if len(unit) <= share]
             taken: list[int] = []
-            for unit in [u for u in waiting if len(u) <= share] or [
-                min(waiting, key=len)
-            ]:
+            for unit in small or [min(waiting, key=len)]:
                 fits = len(taken) + len(unit) <= share or not taken
                 if fits and len(waiting) > left:
                     waiting.remove(unit)
