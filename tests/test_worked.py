@@ -34,11 +34,20 @@ def test_pooling_writes_torchs_results():
 
 def test_products_add_up_to_the_convolution():
     generator = torch.Generator().manual_seed(1)
-    patch, kernel = torch.randn(2, 3, 7, 7, generator=generator)
-    written = texts(draw_products(patch, kernel, ["red", "green", "blue"]))
-    value = float(nn.functional.conv2d(patch[None], kernel[None]))
-    assert written[-1] == f"{value:+.3f}".replace("-", "−")
-    assert {"red", "green", "blue"} <= set(written)
+    window, kernel = torch.randint(-120, 120, (2, 3, 7, 7), generator=generator)
+    written = texts(draw_products(window, kernel, ["red", "green", "blue"]))
+    values = [int(t.replace("−", "-").replace(",", "")) for t in written
+              if t.strip("−0123456789,") == ""]  # fmt: skip
+    total = int(nn.functional.conv2d(window[None].double(), kernel[None].double()))
+    assert values[-1] == total
+    # Per channel: window, kernel, seven sums.
+    assert len(values) == 3 * (49 + 49 + 7) + 1
+    sums = (window * kernel).sum(2)
+    for channel in range(3):
+        block = values[105 * channel : 105 * (channel + 1)]
+        assert block[:49] == window[channel].flatten().tolist()
+        assert block[49:98] == kernel[channel].flatten().tolist()
+        assert block[98:] == sums[channel].tolist()
 
 
 @pytest.mark.parametrize(
@@ -50,6 +59,8 @@ def test_products_add_up_to_the_convolution():
          r"\[3, 7, 7\], \[3, 3, 3\] and 3 names"),
         (lambda: draw_products(torch.zeros(3, 7, 7), torch.zeros(3, 7, 7), "r"),
          "1 names"),
+        (lambda: draw_products(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), "r"),
+         "whole, got torch.float32"),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(call, message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import ColorbarBase
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -15,7 +16,22 @@ from torch import Tensor
 from course_book.figures import BLUE, INK, MUTED, ORANGE, use_style
 from course_book.figures.mechanism.worked import SIGNED
 
-__all__ = ["draw_branches", "draw_changes", "draw_probabilities", "draw_verdicts"]
+__all__ = [
+    "draw_branches",
+    "draw_changes",
+    "draw_photo",
+    "draw_probabilities",
+    "draw_verdicts",
+]
+
+
+def draw_photo(photo: Image.Image) -> Figure:
+    """Draw a photo alone, without axes."""
+    use_style()
+    figure, axes = plt.subplots(figsize=(3.2, 3.2))
+    axes.imshow(photo)
+    axes.axis("off")
+    return figure
 
 
 def draw_branches(
@@ -26,8 +42,8 @@ def draw_branches(
 ) -> Figure:
     """Draw maps that are added, one row per channel, all on one color scale.
 
-    Blue is positive, orange negative, white zero. The scale ends at the 99.5th
-    percentile of all magnitudes drawn.
+    Blue is positive, orange negative, white zero. The scale ends at the largest
+    magnitude drawn.
 
     Args:
         terms: title → float tensor [R, H, W], R channels, on any device; sizes
@@ -49,7 +65,7 @@ def draw_branches(
         )
     use_style()
     maps = {title: v.detach().float().cpu() for title, v in terms.items()}
-    high = max(float(v.abs().flatten().quantile(0.995)) for v in maps.values()) or 1.0
+    high = max(float(v.abs().max()) for v in maps.values()) or 1.0
     gap, top, below, width = 0.3, 0.32, 0.56, 6.3
     side = (width - gap * len(signs)) / len(terms)
     row = side + 0.3
@@ -126,7 +142,7 @@ def draw_verdicts(photo: Tensor, scores: Mapping[str, Tensor]) -> Figure:
     maps = {title: v.detach().float().cpu() for title, v in scores.items()}
     high = max(float(v.abs().max()) for v in maps.values()) or 1.0
     figure, all_axes = plt.subplots(
-        1, 1 + len(maps), figsize=(6.4, 6.4 / (1 + len(maps)) + 0.3)
+        1, 1 + len(maps), figsize=(6.4, 6.4 / (1 + len(maps)) + 0.9)
     )
     for axes in all_axes:
         axes.set(xticks=[], yticks=[])
@@ -141,6 +157,12 @@ def draw_verdicts(photo: Tensor, scores: Mapping[str, Tensor]) -> Figure:
         axes.imshow(values.numpy(), cmap=SIGNED, vmin=-high, vmax=high, alpha=0.62,
                     extent=box)  # fmt: skip
         axes.set_title(title)
+    norm = Normalize(-high, high)
+    scale = figure.colorbar(
+        ScalarMappable(norm, SIGNED), ax=list(all_axes), location="bottom",
+        aspect=28, shrink=0.6, label="against ← score → in favor",
+    )  # fmt: skip
+    scale.set_ticks([-high, 0, high], labels=[f"−{high:.0f}", "0", f"{high:.0f}"])
     return figure
 
 

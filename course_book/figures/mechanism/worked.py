@@ -16,7 +16,16 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_book.figures import BLUE, GREEN, INK, MUTED, ORANGE, PINK, use_style
+from course_book.figures import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    MUTED,
+    ORANGE,
+    PINK,
+    use_style,
+)
 
 __all__ = ["draw_max_pooling", "draw_products"]
 
@@ -92,59 +101,57 @@ def draw_max_pooling(
     return axes.figure
 
 
-def draw_products(patch: Tensor, kernel: Tensor, names: Sequence[str]) -> Figure:
-    """Draw a window, the kernel and their products, one row per input channel.
+def draw_products(window: Tensor, kernel: Tensor, names: Sequence[str]) -> Figure:
+    """Draw a window and a kernel as numbers, and the sum of products of each row.
 
-    The numbers of one convolution output: the sum of all squares of the last
-    column is the value. Blue is positive, orange negative; windows and products
-    share one color scale each, over all rows.
+    One block per input channel; the number at the lower right is the sum of all
+    products. Blue is positive, orange negative; the strongest tint belongs to the
+    largest magnitude of each column.
 
     Args:
-        patch: what the window reads, float tensor [C, K, K].
-        kernel: weights of one output channel, float tensor [C, K, K].
+        window: what the kernel reads, int tensor [C, K, K].
+        kernel: weights of one output channel, int tensor [C, K, K].
         names: one name per channel.
 
     Raises:
-        ValueError: if the shapes differ or names are missing.
+        ValueError: if the shapes differ, names are missing or numbers are not whole.
     """
-    if patch.ndim != 3 or patch.shape != kernel.shape or len(names) != len(patch):
+    if window.ndim != 3 or window.shape != kernel.shape or len(names) != len(window):
         raise ValueError(
-            "patch and kernel must have one shape [C, K, K] and names C entries, "
-            f"got {list(patch.shape)}, {list(kernel.shape)} and {len(names)} names"
+            "window and kernel must have one shape [C, K, K] and names C entries, "
+            f"got {list(window.shape)}, {list(kernel.shape)} and {len(names)} names"
+        )
+    if window.is_floating_point() or kernel.is_floating_point():
+        raise ValueError(
+            f"numbers must be whole, got {window.dtype} and {kernel.dtype}: "
+            "multiply and round them"
         )
     use_style()
-    patch, kernel = (t.detach().float().cpu() for t in (patch, kernel))
-    parts = {"window": patch, "kernel": kernel, "product": patch * kernel}
-    side, gap, label, sums, top = 1.3, 0.34, 0.62, 1.0, 0.36
-    below = 0.32
-    height = top + len(names) * (side + 0.14) + below
-    axes = _inches(label + 3 * side + 2 * gap + sums, height)
-    for column, (title, values) in enumerate(parts.items()):
-        left = label + column * (side + gap)
-        _title(axes, left, title)
-        high = float(values.abs().max()) or 1.0
-        for row, square in enumerate(values):
-            y = top + row * (side + 0.14)
-            cell = side / len(square)
-            for i, line in enumerate(square):
+    window, kernel = (t.detach().cpu().long() for t in (window, kernel))
+    side, high, gap, sums, head = 0.385, 0.25, 0.14, 0.8, 0.3
+    block = head + window.shape[1] * high + 0.1
+    right = window.shape[2] * side + gap
+    end = 2 * right - gap + sums
+    height = len(names) * block + 0.42
+    axes = _inches(end + 0.02, height)
+    for number, name in enumerate(names):
+        top = number * block + head
+        _title(axes, 0.02, f"{name}: window", top - 0.14)
+        _title(axes, right, "kernel", top - 0.14)
+        axes.text(end, top - 0.14, "sum", ha="right", va="center", fontsize=11.5,
+                  fontweight="bold")  # fmt: skip
+        for left, values in ((0.01, window), (right, kernel)):
+            most = int(values.abs().max()) or 1
+            for i, line in enumerate(values[number].tolist()):
                 for j, value in enumerate(line):
-                    _cell(axes, left + j * cell, y + i * cell, value, high, cell,
-                          write=False)  # fmt: skip
-            sign = {0: "×", 1: "=", 2: ""}[column]
-            axes.text(left + side + gap / 2, y + side / 2, sign, fontsize=14,
-                      ha="center", va="center")  # fmt: skip
-    end = label + 3 * side + 2 * gap
-    _title(axes, end + 0.14, "sum")
-    for row, name in enumerate(names):
-        y = top + row * (side + 0.14) + side / 2
-        axes.text(0, y, name, fontweight="bold", va="center")
-        total = float(parts["product"][row].sum())
-        axes.text(end + sums - 0.1, y, _signed(total), ha="right", va="center")
-    y = height - below / 2
-    axes.plot([end + 0.14, end + sums - 0.06], [height - below] * 2, color=INK, lw=1)
-    total = float(parts["product"].sum())
-    axes.text(end + sums - 0.1, y, _signed(total), fontweight="bold", ha="right",
-              va="center")  # fmt: skip
+                    _whole(axes, left + j * side, top + i * high, (side, high),
+                           value, most)  # fmt: skip
+        for i, total in enumerate((window * kernel)[number].sum(1).tolist()):
+            axes.text(end, top + (i + 0.5) * high, _grouped(total), ha="right",
+                      va="center", fontsize=10)  # fmt: skip
+    axes.plot([end - sums + 0.12, end], [height - 0.4] * 2, color=INK, lw=1)
+    axes.text(end, height - 0.2, _grouped(int((window * kernel).sum())), ha="right",
+              va="center", fontweight="bold", fontsize=11)  # fmt: skip
     return axes.figure
 
 
@@ -156,29 +163,28 @@ def _inches(width: float, height: float) -> Axes:
     return axes
 
 
-def _cell(
-    axes: Axes,
-    x: float,
-    y: float,
-    value: Tensor | None,
-    high: float,
-    side: float = CELL,
-    write: bool = True,
-) -> None:
+def _cell(axes: Axes, x: float, y: float, value: Tensor | None, high: float) -> None:
     """One square; None is padding of a max pooling, which never wins."""
-    face, line = "white", {"edgecolor": "#d1d9e0", "linewidth": 0.8}
-    if value is not None:
-        # A third of the color range with numbers on it, more without.
-        strength = 0.28 if write else 0.5
-        face = SIGNED(0.5 + strength * float(value) / high)
+    face, line = "white", {"edgecolor": FAINT, "linewidth": 0.8}
+    if value is not None:  # a third of the color range, for dark numbers on it
+        face = SIGNED(0.5 + 0.28 * float(value) / high)
     else:
         line["linestyle"] = (0, (2, 2))
-    axes.add_patch(Rectangle((x, y), side, side, facecolor=face, **line, zorder=1))
-    if write:
-        text = "−∞" if value is None else f"{float(value):.2f}".replace("-", "−")
-        color = MUTED if value is None else INK
-        axes.text(x + side / 2, y + side / 2, text, color=color, fontsize=10,
-                  ha="center", va="center", zorder=3)  # fmt: skip
+    axes.add_patch(Rectangle((x, y), CELL, CELL, facecolor=face, **line, zorder=1))
+    text = "−∞" if value is None else f"{float(value):.2f}".replace("-", "−")
+    color = MUTED if value is None else INK
+    axes.text(x + CELL / 2, y + CELL / 2, text, color=color, fontsize=10,
+              ha="center", va="center", zorder=3)  # fmt: skip
+
+
+def _whole(
+    axes: Axes, x: float, y: float, size: tuple[float, float], value: int, most: int
+) -> None:
+    face = SIGNED(0.5 + 0.28 * value / most)
+    axes.add_patch(Rectangle((x, y), *size, facecolor=face, edgecolor=FAINT, lw=0.6))
+    text = str(value).replace("-", "−")
+    axes.text(x + size[0] / 2, y + size[1] / 2, text, fontsize=9.5, ha="center",
+              va="center")  # fmt: skip
 
 
 def _outline(
@@ -213,5 +219,5 @@ def _title(axes: Axes, x: float, text: str, y: float = 0.2) -> None:
     axes.text(x, y, text, fontsize=11.5, fontweight="bold", va="center")
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
+def _grouped(value: int) -> str:
+    return f"{value:,}".replace("-", "−")
