@@ -99,6 +99,95 @@ MISTAKES = {
             ),
             ("*", "return torch.eye(channels)", "should be a tensor of shape"),
         ],
+        "lesion": [
+            (
+                "            elif unit.downsample is None:\n"
+                "                out = F.relu(out)\n"
+                "            else:\n"
+                "                out = F.relu(unit.downsample(out))\n",
+                "            else:\n                out = torch.zeros_like(out)\n",
+                "what does the shortcut bring",
+            ),
+            ("F.relu(unit.downsample(out))", "unit.downsample(out)", "ReLU after"),
+            (
+                "            if number != gone:\n                out = unit(out)\n"
+                "            elif",
+                "            if number > gone:\n                out = unit(out)\n"
+                "            elif",
+                "lacks one unit only",
+            ),
+            ("if number != gone:", "if True:", "nothing has been taken out"),
+            (
+                "out = F.relu(out)",
+                "out = F.relu(unit.bn2(unit.conv2(F.relu(unit.bn1(unit.conv1(out))))))",
+                "with the whole one|last ReLU",
+            ),
+            (
+                "            elif unit.downsample is None:\n"
+                "                out = F.relu(out)\n"
+                "            else:\n"
+                "                out = F.relu(unit.downsample(out))\n",
+                "            else:\n                out = F.relu(unit.bn2(unit.conv2("
+                "F.relu(unit.bn1(unit.conv1(out))))))\n",
+                "other way round",
+            ),
+            (
+                "    return losses",
+                "    whole = F.cross_entropy(head(nn.Sequential(*units)(x)), labels)\n"
+                "    return [loss - whole.item() for loss in losses]",
+                "by how much",
+            ),
+            ("range(len(units))", "range(1, len(units))", "entries"),
+            (
+                "            elif unit.downsample is None:\n"
+                "                out = F.relu(out)\n"
+                "            else:\n"
+                "                out = F.relu(unit.downsample(out))\n",
+                "",
+                "raised RuntimeError",
+            ),
+        ],
+        "slice": [
+            ("* (length / own)[:, None, None, None]", "", "lengths of its own"),
+            (
+                "length = weight.flatten(1).norm(dim=1)\n"
+                "    own = noise.flatten(1).norm(dim=1)\n"
+                "    d = noise * (length / own)[:, None, None, None]",
+                "d = noise * weight.norm() / noise.norm()",
+                "each filter needs its own",
+            ),
+            (
+                "length = weight.flatten(1).norm(dim=1)\n"
+                "    own = noise.flatten(1).norm(dim=1)\n"
+                "    d = noise * (length / own)[:, None, None, None]",
+                "length = weight.flatten(2).norm(dim=2)\n"
+                "    own = noise.flatten(2).norm(dim=2)\n"
+                "    d = noise * (length / own)[:, :, None, None]",
+                "all input channels",
+            ),
+            (
+                "length = weight.flatten(1).norm(dim=1)\n"
+                "    own = noise.flatten(1).norm(dim=1)\n"
+                "    d = noise * (length / own)[:, None, None, None]",
+                "length = weight.transpose(0, 1).flatten(1).norm(dim=1)\n"
+                "    own = noise.transpose(0, 1).flatten(1).norm(dim=1)\n"
+                "    d = noise * (length / own)[:, None, None]",
+                "first axis",
+            ),
+            ("length / own", "own / length", "other way round"),
+            ("(length / own)", "((length / own) ** 2)", "root of the sum"),
+            ("length / own", "length", "divide by it"),
+            (
+                "    return [loss(weight + a * d).item() for a in steps]",
+                "    losses = []\n"
+                "    for a in steps:\n"
+                "        weight = weight + a * d\n"
+                "        losses.append(loss(weight).item())\n"
+                "    return losses",
+                "where the last one ended",
+            ),
+            (".item() for a in steps", " for a in steps[:1]", "should have 4 entries"),
+        ],
     },
     "mechanism": {
         "wide-photo": [

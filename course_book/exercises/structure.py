@@ -425,3 +425,173 @@ def check_identity_kernels(learner: Learner) -> None:
         ],
         "ask which single number of the window has to arrive, with which weight",
     )
+
+
+@check("one branch is gone at a time, and its shortcut stays")
+def check_lesion(learner: Learner) -> None:
+    """``lesion_study(units, head, x, labels)``: a loss without each of the units."""
+    judge(
+        learner,
+        [_lesion_case(seed) for seed in range(4)],
+        _lesion,
+        [
+            (
+                lambda *case: _lesion(*case, gone=lambda unit, x: torch.zeros_like(x)),
+                "only the branch is taken out: what does the shortcut bring?",
+            ),
+            (
+                lambda *case: _lesion(*case, gone=_shortcut),
+                "the ReLU after the addition stays",
+            ),
+            (
+                lambda *case: _lesion(*case, gone=_branch),
+                "it is the other way round: the branch is taken out, and the shortcut "
+                "stays",
+            ),
+            (
+                lambda *case: _lesion(*case, gone=lambda unit, x: unit(x)),
+                "nothing has been taken out",
+            ),
+            (
+                lambda *case: _lesion(*case, together=True),
+                "each network lacks one unit only: begin again with the whole one",
+            ),
+            (
+                lambda *case: [one - _whole(*case) for one in _lesion(*case)],
+                "asked is the loss itself, not by how much it has grown",
+            ),
+        ],
+        "in a unit without its branch only the shortcut and the last ReLU are left",
+        shown="a drawn network",
+    )
+
+
+def _lesion_case(seed: int) -> tuple:
+    draws = RandomInputs(40 + seed)
+    units = [BasicBlock(2, 2), BasicBlock(2, 2)]
+    if seed:  # the first case has common units only
+        special = nn.Sequential(conv1x1(2, 4, 2), nn.BatchNorm2d(4))
+        units += [BasicBlock(2, 4, 2, special), BasicBlock(4, 4)]
+    channels = units[-1].conv2.out_channels
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 3))
+    units = [draws.fill(unit.double()).eval() for unit in units]
+    # A ReLU comes before the first unit, too: what enters it is not negative.
+    return (
+        units,
+        draws.fill(head.double()),
+        draws.positive(5, 2, 6, 6),
+        draws.labels(5, 3),
+    )
+
+
+def _shortcut(unit: nn.Module, x: Tensor) -> Tensor:
+    return x if unit.downsample is None else unit.downsample(x)
+
+
+def _branch(unit: nn.Module, x: Tensor) -> Tensor:
+    return F.relu(unit.bn2(unit.conv2(F.relu(unit.bn1(unit.conv1(x))))))
+
+
+def _lesion(
+    units: list[nn.Module],
+    head: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    *,
+    gone: object = lambda unit, x: F.relu(_shortcut(unit, x)),
+    together: bool = False,
+) -> list[float]:
+    losses = []
+    for number in range(len(units)):
+        out = x
+        for place, unit in enumerate(units):
+            taken = place <= number if together else place == number
+            out = gone(unit, out) if taken else unit(out)
+        losses.append(F.cross_entropy(head(out), labels).item())
+    return losses
+
+
+def _whole(units: list, head: nn.Module, x: Tensor, labels: Tensor) -> float:
+    return F.cross_entropy(head(nn.Sequential(*units)(x)), labels).item()
+
+
+@check("each filter of the direction is as long as the network's own")
+def check_slice(learner: Learner) -> None:
+    """``loss_slice(loss, weight, noise, steps)``, weight of shape [O, I, K, K]."""
+
+    def along(
+        loss: object,
+        weight: Tensor,
+        noise: Tensor,
+        steps: list[float],
+        *,
+        dims: tuple[int, ...] = (1, 2, 3),
+        power: float = 1.0,
+        own: bool = True,
+        walk: bool = False,
+    ) -> list[float]:
+        size = weight.square().sum(dims, keepdim=True).sqrt() ** power
+        if own:
+            size = size / noise.square().sum(dims, keepdim=True).sqrt() ** power
+        at, losses = weight, []
+        for step in steps:
+            at = (at if walk else weight) + step * size * noise
+            losses.append(loss(at).item())
+        return losses
+
+    judge(
+        learner,
+        [_slice_case(seed) for seed in range(4)],
+        along,
+        [
+            (
+                lambda *case: along(*case, power=0.0),
+                "the noise has lengths of its own: make each filter as long as the "
+                "filter of the weight",
+            ),
+            (
+                lambda *case: along(*case, dims=(0, 1, 2, 3)),
+                "the whole tensor has the right length now; each filter needs its own",
+            ),
+            (
+                lambda *case: along(*case, dims=(2, 3)),
+                "a filter reaches over all input channels: [I, K, K]",
+            ),
+            (
+                lambda *case: along(*case, dims=(0, 2, 3)),
+                "a filter makes one output channel, and those are the first axis",
+            ),
+            (
+                lambda *case: along(*case, power=-1.0),
+                "it is the other way round: divide by the length of the noise, and "
+                "multiply by that of the weight",
+            ),
+            (
+                lambda *case: along(*case, power=2.0),
+                "a length is the root of the sum of squares",
+            ),
+            (
+                lambda *case: along(*case, own=False),
+                "the noise has a length already: divide by it first",
+            ),
+            (
+                lambda *case: along(*case, walk=True),
+                "each step starts at the trained weights, not where the last one ended",
+            ),
+        ],
+        "for each a in steps: the loss at weight + a · d, with d made of the noise",
+        shown="a drawn convolution",
+    )
+
+
+def _slice_case(seed: int) -> tuple:
+    draws = RandomInputs(50 + seed)
+    out, channels = draws.integer(2, 4), draws.integer(2, 3)
+    maps = draws.normal(2, channels, 5, 5)
+
+    def loss(weight: Tensor) -> Tensor:
+        return F.conv2d(maps, weight).tanh().square().mean()
+
+    # Filters of very different lengths, as in a trained network.
+    weight = draws.positive(out, 1, 1, 1) ** 2 * draws.normal(out, channels, 3, 3)
+    return loss, weight, draws.normal(out, channels, 3, 3), [-1.0, 0.0, 0.25, 1.0]
