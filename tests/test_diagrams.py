@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from course_book.figures.mechanism.maps import feature_maps, maps_to_scale
+from course_book.figures.mechanism.maps import feature_maps
 from course_book.figures.structure.diagrams import draw_units
 from course_book.figures.structure.units import describe_unit, unit_flow
 from course_lib import resnet
@@ -163,7 +163,6 @@ def test_text_stays_within_the_page_and_apart():
         (lambda: feature_maps({}), "empty"),
         (lambda: feature_maps({"a": torch.zeros(3, 4)}), r"\[C, H, W\]"),
         (lambda: feature_maps({"a": torch.zeros(3, 4, 4)}, columns=0), "columns"),
-        (lambda: maps_to_scale({"a": torch.zeros(3, 4, 4)}), r"\[H, W\]"),
     ],
 )
 def test_bad_input_is_named(call, message):
@@ -182,19 +181,3 @@ def test_feature_maps_draw_the_first_channels():
         *("one", "[7, 12, 12]"),
         *("two", "[2, 3, 3]"),
     ]
-
-
-def test_maps_to_scale_share_one_scale():
-    sizes = (224, 112, 56, 56, 28, 14, 7)
-    figure = maps_to_scale({f"map {n}": torch.rand(s, s) for n, s in enumerate(sizes)})
-    assert figure.get_figwidth() <= 6.4
-    scales = [
-        axes.get_position().width * figure.get_figwidth() / size
-        for axes, size in zip(figure.axes, sizes)
-    ]
-    assert max(scales) - min(scales) < 1e-9
-    figure.canvas.draw()
-    boxes = [text.get_window_extent() for text in figure.texts]
-    for index, box in enumerate(boxes):
-        assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1
-        assert not any(box.padded(-1).overlaps(b) for b in boxes[index + 1 :])
