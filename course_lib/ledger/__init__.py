@@ -57,7 +57,8 @@ def ledger(
         shadow = tracer.model
         if train is not None:
             shadow.train(train)
-        floats = (p.dtype for p in shadow.parameters() if p.is_floating_point())
+        parameters = [*tracer.parameters.values()]
+        floats = (p.dtype for p in parameters if p.is_floating_point())
         dtype = next(floats, torch.get_default_dtype())
         try:
             tracer.run(torch.empty(shape, dtype=dtype, device="meta"))
@@ -68,14 +69,13 @@ def ledger(
                 f"input_shape={list(shape)} does not run through {where}"
                 f"{type(model).__name__}: {error}"
             ) from error
-    parameters = list(shadow.parameters())
     return Ledger(
         rows=tuple(tracer.rows),
         input_shape=shape,
         parameters=sum(p.numel() for p in parameters),
         parameter_bytes=sum(p.nbytes for p in parameters),
         trained_bytes=sum(p.nbytes for p in parameters if p.requires_grad),
-        buffer_bytes=sum(b.nbytes for b in shadow.buffers()),
+        buffer_bytes=sum(b.nbytes for b in tracer.buffers.values()),
         unused=tuple(tracer.unused.values()),
     )
 

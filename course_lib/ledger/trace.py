@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 from course_lib.dimensions import Field
 from course_lib.ledger.fields import WINDOWS, field_after
@@ -21,7 +20,7 @@ from course_lib.ledger.table import Row
 
 # What these keep depends on the kernel that the device chooses, as for nn.RNNBase.
 FUSED = ("scaled_dot_product_attention", "multi_head_attention_forward")
-HOOKS = {key for key in vars(nn.Module()) if key.endswith("_hooks")}
+HOOKS = {key for key in vars(nn.Module()) if "_hooks" in key}
 
 
 def unwrap(module: nn.Module | None) -> nn.Module | None:
@@ -35,21 +34,21 @@ def unwrap(module: nn.Module | None) -> nn.Module | None:
 
 def meta_copy(model: nn.Module) -> tuple[nn.Module, list[Tensor]]:
     """The same modules without hooks; their tensors, listed, have no values."""
-    copies = {id(module): object.__new__(type(module)) for module in model.modules()}
+    modules = dict(model.named_modules())
+    copies = {id(module): object.__new__(type(module)) for module in modules.values()}
     metas: dict[int, Tensor] = {}
 
     def meta(value: Any) -> Any:
         if not isinstance(value, Tensor):
             return copy.copy(value)
         if id(value) not in metas:
-            new = torch.empty_strided(
-                value.size(), value.stride(), dtype=value.dtype, device="meta"
-            )
+            form = {"dtype": value.dtype, "device": "meta"}
+            new = torch.empty_strided(value.size(), value.stride(), **form)
             new = nn.Parameter(new, False) if isinstance(value, nn.Parameter) else new
             metas[id(value)] = new.requires_grad_(value.requires_grad)
         return metas[id(value)]
 
-    for name, module in model.named_modules():
+    for name, module in modules.items():
         where = f"layer {name!r}" if name else "the model"
         where += f" ({type(module).__name__})"
         if isinstance(module, torch.jit.ScriptModule):
@@ -84,12 +83,19 @@ class Tracer(TorchFunctionMode):
         self.rows: list[Row] = []
         self.path: list[str] = []  # names of the modules that are running
         self.kept = 0  # bytes saved since the last row
-        self.unused = {id(p): name for name, p in self.model.named_parameters()}
-        self.parameters = set(self.unused)
+        self.parameters: dict[int, Tensor] = {}
+        self.buffers: dict[int, Tensor] = {}
+        self.unused: dict[int, str] = {}  # parameters that no layer has used yet
         # Memory that is known: held here, so that its identity stays unique.
         self.blocks = {block(tensor): tensor for tensor in metas}
         for name, module in self.model.named_modules():
             self.watch(name, module)
+            for key, tensor in module._parameters.items():
+                if tensor is not None:
+                    self.parameters[id(tensor)] = tensor
+                    self.unused.setdefault(id(tensor), f"{name}.{key}".strip("."))
+            found = (b for b in module._buffers.values() if b is not None)
+            self.buffers |= {id(buffer): buffer for buffer in found}
 
     def run(self, x: Tensor) -> None:
         """One forward pass; ``x`` is on the meta device."""
@@ -159,7 +165,8 @@ class Tracer(TorchFunctionMode):
         own = {id(p): p for p in read if id(p) in self.parameters}
         inputs = [t for t in read if id(t) not in own] or read
         if is_module:
-            own |= {id(p): p for p in layer.parameters()}
+            found = layer.parameters() if layer._modules else layer._parameters.values()
+            own |= {id(p): p for p in found}  # a missing bias is None, and never new
         field = field_after(layer, inputs, outputs[0].shape)
         for tensor in outputs:
             tensor.field = field
@@ -194,4 +201,10 @@ def block(tensor: Tensor) -> int:
 
 def tensors(value: Any) -> list[Tensor]:
     """The tensors in nested tuples, lists and dicts."""
-    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return []
+    return [tensor for inner in value for tensor in tensors(inner)]
