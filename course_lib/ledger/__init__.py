@@ -77,6 +77,7 @@ def ledger(
         trained_bytes=sum(p.nbytes for p in parameters if p.requires_grad),
         buffer_bytes=sum(b.nbytes for b in tracer.buffers.values()),
         unused=tuple(tracer.unused.values()),
+        classes=tracer.classes,
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import conv, pooling
 
-from course_lib.dimensions import Field, grow
+from course_lib.dimensions import Field, Layer, grow
 
 WINDOWS = (conv._ConvNd, pooling._MaxPoolNd, pooling._AvgPoolNd)
 # One value reaches several places.
@@ -31,12 +31,8 @@ def field_after(
     merged = functools.reduce(span, fields)
     if merged is None:
         return None
-    if isinstance(layer, WINDOWS) and not isinstance(layer, SPREADING):
-        k, s, p = layer.kernel_size, layer.stride, layer.padding
-        d = getattr(layer, "dilation", 1)
-        if isinstance(p, str):
-            p = tuple(d * (k - 1) // 2 if p == "same" else 0 for k, d in zip(k, d))
-        return grow(merged, k, s, p, d)
+    if window := window_of(layer):
+        return grow(merged, *window[1:5])
     before = inputs[0].shape
     known = isinstance(layer, nn.Module)
     if before[2:] == after[2:] and not isinstance(layer, SPREADING):
@@ -45,6 +41,18 @@ def field_after(
     if shrinks and (known or layer in WHOLE):  # a value sees all positions
         return grow(merged, tuple(before[2:]))
     return None
+
+
+def window_of(layer: nn.Module | str) -> Layer | None:
+    """The settings of a window that slides, as tuples; None for other layers."""
+    if not isinstance(layer, WINDOWS) or isinstance(layer, SPREADING):
+        return None
+    k, s, p = layer.kernel_size, layer.stride, layer.padding
+    d = getattr(layer, "dilation", 1)
+    if isinstance(p, str):
+        p = tuple(d * (k - 1) // 2 if p == "same" else 0 for k, d in zip(k, d))
+    kind = "conv" if isinstance(layer, conv._ConvNd) else "pool"
+    return Layer(kind, k, s, p, d, getattr(layer, "ceil_mode", False))
 
 
 def span(a: Field | None, b: Field | None) -> Field | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from html import escape
+from dataclasses import dataclass, field, replace
 from itertools import groupby
+from pathlib import Path
 from typing import NamedTuple
+
+from course_lib.dimensions import Layer
 
 MIB = 2**20
 COUNTS = ("parameters", "macs", "output_bytes", "kept_bytes")
@@ -17,7 +19,7 @@ class Row(NamedTuple):
     """One call of a layer, or one function called between layers, such as ``+``.
 
     ``macs``, ``kept_bytes`` and ``field`` (height, width) are None where no rule is
-    known.
+    known. ``window`` is None unless a window slides.
     """
 
     name: str
@@ -29,12 +31,13 @@ class Row(NamedTuple):
     output_bytes: int
     kept_bytes: int | None
     field: tuple[int, int] | None
+    window: Layer | None = None
 
     def cells(self) -> list[str]:
         """The row as text, in the order of ``HEADS``."""
-        field = "×".join(map(str, dict.fromkeys(self.field or "–")))  # one if square
-        shape = "×".join(map(str, self.output_shape))
+        field = shape_text(dict.fromkeys(self.field or "–"))  # one number if square
         counts = self.parameters, self.macs, self.output_bytes, self.kept_bytes
+        shape = shape_text(self.output_shape)
         return [self.name, self.kind, shape, *figures(*counts), field]
 
 
@@ -45,6 +48,18 @@ def figures(
     counts = [f"{parameters:,}", "unknown" if macs is None else f"{macs:,}"]
     sizes = ["unknown" if n is None else f"{n / MIB:.2f}" for n in (output, kept)]
     return counts + sizes
+
+
+def shape_text(shape: Iterable[object]) -> str:
+    """As it is read: 64×56×56."""
+    return "×".join(map(str, shape))
+
+
+def subtotal(rows: Sequence[Row], name: str, kind: str) -> Row:
+    """One row for several that follow one another."""
+    sums = {key: total(getattr(row, key) for row in rows) for key in COUNTS}
+    ends = {"input_shape": rows[0].input_shape, "window": None}
+    return rows[-1]._replace(name=name, kind=kind, **ends, **sums)
 
 
 def total(counts: Iterable[int | None]) -> int | None:
@@ -68,6 +83,7 @@ class Ledger:
     trained_bytes: int
     buffer_bytes: int
     unused: tuple[str, ...] = ()
+    classes: dict[str, str] = field(default_factory=dict)  # of modules by name; "": all
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -95,13 +111,8 @@ class Ledger:
         stages = []
         for name, group in groupby(self.rows, lambda row: row.name.split(".")[0]):
             rows = list(group)
-            stage = rows[-1]._replace(
-                name=name,
-                kind=rows[0].kind if len(rows) == 1 else f"{len(rows)} layers",
-                input_shape=rows[0].input_shape,
-                **{key: total(getattr(row, key) for row in rows) for key in COUNTS},
-            )
-            stages.append(stage)
+            kind = rows[0].kind if len(rows) == 1 else f"{len(rows)} layers"
+            stages.append(subtotal(rows, name, kind))
         return replace(self, rows=tuple(stages))
 
     def total(self) -> list[str]:
@@ -132,21 +143,17 @@ class Ledger:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
-        def line(cells: Sequence[str], tag: str = "td") -> str:
-            style = "padding: 0.35em 0.5em 0.35em 0; text-align:"
-            sides = ["left"] * 3 + ["right"] * 5
-            return "".join(
-                f'<{tag} style="{style} {side}">{escape(cell)}</{tag}>'
-                for side, cell in zip(sides, cells)
-            )
+    def to_html(self, path: str | Path) -> None:
+        """Write one page with everything in it: a tree to fold, for screen and paper.
 
-        shape = "×".join(map(str, self.input_shape))
-        body = "".join(f"<tr>{line(row.cells())}</tr>\n" for row in self.rows)
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes())
-        return (
-            f'<table style="font-size: 0.8em">\n'
-            f"<caption>Input {shape}; sizes in MiB</caption>\n"
-            f"<thead><tr>{line(HEADS, 'th')}</tr></thead>\n<tbody>\n{body}</tbody>\n"
-            f"<tfoot><tr>{line(self.total(), 'th')}</tr></tfoot>\n</table>{notes}"
-        )
+        Beside the columns of the text it shows each window's kernel, stride and
+        padding, and what its floor drops at the far edge.
+        """
+        from course_lib.ledger.page import page  # it reads what is defined here
+
+        Path(path).write_text(page(self), encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        from course_lib.ledger.page import fragment
+
+        return fragment(self)

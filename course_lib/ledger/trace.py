@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from course_lib.dimensions import Field
-from course_lib.ledger.fields import WINDOWS, field_after
+from course_lib.ledger.fields import WINDOWS, field_after, window_of
 from course_lib.ledger.operators import Operators
 from course_lib.ledger.table import Row
 
@@ -86,10 +86,12 @@ class Tracer(TorchFunctionMode):
         self.parameters: dict[int, Tensor] = {}
         self.buffers: dict[int, Tensor] = {}
         self.unused: dict[int, str] = {}  # parameters that no layer has used yet
+        self.classes: dict[str, str] = {}
         # Memory that is known: held here, so that its identity stays unique.
         self.blocks = {block(tensor): tensor for tensor in metas}
         for name, module in self.model.named_modules():
             self.watch(name, module)
+            self.classes[name] = type(module).__name__
             for key, tensor in module._parameters.items():
                 if tensor is not None:
                     self.parameters[id(tensor)] = tensor
@@ -184,6 +186,7 @@ class Tracer(TorchFunctionMode):
                 output_bytes=sum(t.nbytes for t in outputs if block(t) not in old),
                 kept_bytes=None if fused else self.kept,
                 field=field and tuple(field.size),
+                window=window_of(layer),
             )
         )
         self.kept = 0

@@ -1,0 +1,152 @@
+"""A ledger as HTML: a tree that folds, in a notebook or as a page of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from itertools import groupby
+
+from course_lib.dimensions import unread
+from course_lib.ledger.table import Ledger, Row, shape_text, subtotal
+
+HEADS = ("output", "K, S, P", "floor drops", "parameters", "MACs", "MiB out")
+HEADS += ("MiB kept", "field")
+OPEN = 10  # a branch with at most so many layers is open at first
+
+STYLE = """<style>
+.ledger { container-type: inline-size; font: 0.75rem/1.4 sans-serif; }
+.ledger .row { display: grid; gap: 0 0.5em; padding: 0.15em 0.3em;
+  grid-template-columns: repeat(3, 1fr); border-bottom: 1px solid #8886; }
+.ledger .name { grid-column: 1 / -1; padding-left: calc(var(--d) * 1em); }
+.ledger summary { cursor: pointer; list-style: none; }
+.ledger summary::-webkit-details-marker, .ledger .heads { display: none; }
+.ledger summary .name { font-weight: bold; }
+.ledger summary .name::before { content: "▸ "; }
+.ledger details[open] > summary .name::before { content: "▾ "; }
+.ledger .row > :empty { display: none; }
+.ledger b, .ledger i { font-weight: normal; opacity: 0.8; }
+.ledger .share { background: linear-gradient(#4a90d9 0 0) no-repeat
+  0 100% / calc(var(--s) * 100%) 2px; }
+@container (min-width: 43rem) {
+  .ledger .row { grid-template-columns: minmax(8em, 1fr) 8em 4.5em 5em 6.5em 8.5em
+    4.5em 4em 3.5em; }
+  .ledger .heads { display: grid; }
+  .ledger .name { grid-column: 1; }
+  .ledger .row > :empty { display: block; }
+  .ledger .row > span:not(.name) { text-align: right; }
+  .ledger .row:not(.heads) b { position: absolute; clip-path: inset(50%);
+    width: 1px; overflow: hidden; }
+}
+</style>
+"""
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ max-width: 70rem; margin: 1rem auto; padding: 0 0.5rem; }}
+body, button {{ font: 1rem sans-serif; }}
+button {{ padding: 0.3em 0.8em; }}
+@page {{ size: landscape; margin: 10mm; }}
+@media print {{ button {{ display: none; }} .row {{ break-inside: avoid; }} }}
+</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<p><button type="button">Open all</button> <button type="button">Close all</button></p>
+{tree}
+</main>
+<script>
+const fold = open => document.querySelectorAll("details details").forEach(
+  one => {{ one.open = open; }});
+document.querySelectorAll("button").forEach(
+  (button, place) => button.addEventListener("click", () => fold(place === 0)));
+addEventListener("beforeprint", () => fold(true));
+</script>
+</body>
+</html>
+"""
+
+
+def page(ledger: Ledger) -> str:
+    """A whole page: it needs no other file, folds, prints, and turns dark."""
+    shape = shape_text(ledger.input_shape)
+    title = f"{ledger.classes.get('', 'Ledger')}, input {shape}"
+    return PAGE.format(title=escape(title), tree=fragment(ledger))
+
+
+def fragment(ledger: Ledger) -> str:
+    """The tree with its style, to stand in a notebook."""
+    heads = "".join(f"<span><b>{head}</b></span>" for head in HEADS)
+    *_, parameters, macs, made, kept, _ = ledger.total()
+    total = line("total", "", ["", "", "", parameters, macs, made, kept, ""], 0)
+    notes = "".join(f"<p>{escape(note)}</p>\n" for note in ledger.notes())
+    return (
+        f'{STYLE}<div class="ledger">\n<span class="row heads">'
+        f'<span class="name"><b>layer</b></span>{heads}</span>\n'
+        f"<details open><summary>{total}</summary>\n"
+        f"{''.join(tree(ledger, ledger.rows, 1))}</details>\n{notes}</div>"
+    )
+
+
+def tree(ledger: Ledger, rows: Sequence[Row], depth: int) -> Iterator[str]:
+    """A line for each layer, in branches of rows whose names begin alike."""
+    for prefix, group in groupby(rows, lambda row: row.name.split(".")[:depth]):
+        inner = list(group)
+        if all(row.name.count(".") < depth for row in inner):
+            for row in inner:
+                yield line(prefix[-1], row.kind, cells(row), depth, bars(ledger, row))
+            continue
+        layers = f", {len(inner)} layers" if len(inner) > 1 else ""
+        kind = ledger.classes.get(".".join(prefix), "") + layers
+        whole = subtotal(inner, prefix[-1], kind.lstrip(", "))
+        head = line(whole.name, whole.kind, cells(whole), depth, bars(ledger, whole))
+        yield f"<details{' open' * (len(inner) <= OPEN)}><summary>{head}</summary>\n"
+        yield from tree(ledger, inner, depth + 1)
+        yield "</details>\n"
+
+
+def line(
+    name: str, kind: str, cells: Sequence[str], depth: int, bars: Sequence[float] = ()
+) -> str:
+    """One row; each cell holds its column's head too, for phones and screen readers.
+
+    ``bars``: the share of parameters, MACs, bytes made and bytes kept.
+    """
+    kind = kind if kind != name else ""
+    spans = [f'<span class="name">{escape(name)} <i>{escape(kind)}</i></span>']
+    shares = [0.0, 0.0, 0.0, *bars, *[0.0] * 5]
+    for head, cell, part in zip(HEADS, cells, shares):
+        bar = f' class="share" style="--s:{part:.3f}"' if part >= 0.001 else ""
+        spans.append(f"<span{bar}>{cell and f'<b>{head}</b> {escape(cell)}'}</span>")
+    return f'<span class="row" style="--d:{depth}">{"".join(spans)}</span>\n'
+
+
+def cells(row: Row) -> list[str]:
+    """The cells below ``HEADS``."""
+    _, _, shape, *counts, field = row.cells()
+    if row.window is None:
+        return [shape, "", "", *counts, field]
+    kind, kernel, *_, ceil_mode = row.window
+    axes = len(kernel) if isinstance(kernel, tuple) else len(row.input_shape) - 2
+    settings = [v if isinstance(v, tuple) else (v,) * axes for v in row.window[1:5]]
+    dropped = []
+    for axis in zip(row.input_shape[-axes:], *settings):
+        left = unread(*axis, kind=kind, ceil_mode=ceil_mode)
+        counted = {"padded": left.padding, "real": left.edge}
+        dropped.append(" + ".join(f"{n} {word}" for word, n in counted.items() if n))
+    once = [shape_text(dict.fromkeys(values)) for values in settings[:3]]
+    floor = shape_text(each or "0" for each in dict.fromkeys(dropped))
+    return [shape, ", ".join(once), floor if any(dropped) else "", *counts, field]
+
+
+def bars(ledger: Ledger, row: Row) -> list[float]:
+    """The row's share of the sums of parameters, MACs, bytes made and bytes kept."""
+    sums = ledger.parameters, ledger.macs, ledger.output_bytes, ledger.kept_bytes
+    own = row.parameters, row.macs, row.output_bytes, row.kept_bytes
+    return [(part or 0) / max(1, whole) for part, whole in zip(own, sums)]
