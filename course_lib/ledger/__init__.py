@@ -25,7 +25,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from course_lib.ledger.table import MIB, Ledger, Row
+from course_lib.ledger.rows import MIB, Row
+from course_lib.ledger.table import Ledger
 from course_lib.ledger.trace import Tracer, unwrap
 
 __all__ = ["Fit", "Ledger", "Row", "fits", "ledger"]

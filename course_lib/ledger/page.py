@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from itertools import groupby
 
 from course_lib.dimensions import unread
-from course_lib.ledger.table import Ledger, Row, shape_text, subtotal
+from course_lib.ledger.rows import COUNTS, Row, shape_text, subtotal
 
 HEADS = ("output", "K, S, P", "floor drops", "parameters", "MACs", "MiB out")
 HEADS += ("MiB kept", "field")
@@ -73,41 +73,59 @@ addEventListener("beforeprint", () => fold(true));
 """
 
 
-def page(ledger: Ledger) -> str:
+def page(title: str, tree: str) -> str:
     """A whole page: it needs no other file, folds, prints, and turns dark."""
-    shape = shape_text(ledger.input_shape)
-    title = f"{ledger.classes.get('', 'Ledger')}, input {shape}"
-    return PAGE.format(title=escape(title), tree=fragment(ledger))
+    return PAGE.format(title=escape(title), tree=tree)
 
 
-def fragment(ledger: Ledger) -> str:
-    """The tree with its style, to stand in a notebook."""
+def fragment(
+    rows: Sequence[Row],
+    classes: Mapping[str, str],
+    totals: Sequence[str],
+    notes: Iterable[str],
+) -> str:
+    """The tree with its style, to stand in a notebook.
+
+    Args:
+        rows: the layers, in the order of their calls.
+        classes: of the modules by name.
+        totals: parameters, MACs, MiB made and kept, as text.
+        notes: what the totals leave out.
+    """
     heads = "".join(f"<span><b>{head}</b></span>" for head in HEADS)
-    *_, parameters, macs, made, kept, _ = ledger.total()
-    total = line("total", "", ["", "", "", parameters, macs, made, kept, ""], 0)
-    notes = "".join(f"<p>{escape(note)}</p>\n" for note in ledger.notes())
+    sums = [sum(getattr(row, key) or 0 for row in rows) for key in COUNTS]
+    whole = line("total", "", ["", "", "", *totals, ""], 0)
+    branches = "".join(tree(rows, classes, sums, 1))
+    paragraphs = "".join(f"<p>{escape(note)}</p>\n" for note in notes)
     return (
         f'{STYLE}<div class="ledger">\n<span class="row heads">'
         f'<span class="name"><b>layer</b></span>{heads}</span>\n'
-        f"<details open><summary>{total}</summary>\n"
-        f"{''.join(tree(ledger, ledger.rows, 1))}</details>\n{notes}</div>"
+        f"<details open><summary>{whole}</summary>\n"
+        f"{branches}</details>\n{paragraphs}</div>"
     )
 
 
-def tree(ledger: Ledger, rows: Sequence[Row], depth: int) -> Iterator[str]:
+def tree(
+    rows: Sequence[Row], classes: Mapping[str, str], sums: Sequence[int], depth: int
+) -> Iterator[str]:
     """A line for each layer, in branches of rows whose names begin alike."""
+
+    def row_line(row: Row) -> str:
+        counts = [getattr(row, key) or 0 for key in COUNTS]
+        shares = [part / max(1, whole) for part, whole in zip(counts, sums)]
+        return line(row.name.split(".")[-1], row.kind, cells(row), depth, shares)
+
     for prefix, group in groupby(rows, lambda row: row.name.split(".")[:depth]):
         inner = list(group)
         if all(row.name.count(".") < depth for row in inner):
-            for row in inner:
-                yield line(prefix[-1], row.kind, cells(row), depth, bars(ledger, row))
+            yield from map(row_line, inner)
             continue
+        name = ".".join(prefix)
         layers = f", {len(inner)} layers" if len(inner) > 1 else ""
-        kind = ledger.classes.get(".".join(prefix), "") + layers
-        whole = subtotal(inner, prefix[-1], kind.lstrip(", "))
-        head = line(whole.name, whole.kind, cells(whole), depth, bars(ledger, whole))
-        yield f"<details{' open' * (len(inner) <= OPEN)}><summary>{head}</summary>\n"
-        yield from tree(ledger, inner, depth + 1)
+        kind = (classes.get(name, "") + layers).lstrip(", ")
+        yield f"<details{' open' * (len(inner) <= OPEN)}>"
+        yield f"<summary>{row_line(subtotal(inner, name, kind))}</summary>\n"
+        yield from tree(inner, classes, sums, depth + 1)
         yield "</details>\n"
 
 
@@ -143,10 +161,3 @@ def cells(row: Row) -> list[str]:
     once = [shape_text(dict.fromkeys(values)) for values in settings[:3]]
     floor = shape_text(each or "0" for each in dict.fromkeys(dropped))
     return [shape, ", ".join(once), floor if any(dropped) else "", *counts, field]
-
-
-def bars(ledger: Ledger, row: Row) -> list[float]:
-    """The row's share of the sums of parameters, MACs, bytes made and bytes kept."""
-    sums = ledger.parameters, ledger.macs, ledger.output_bytes, ledger.kept_bytes
-    own = row.parameters, row.macs, row.output_bytes, row.kept_bytes
-    return [(part or 0) / max(1, whole) for part, whole in zip(own, sums)]

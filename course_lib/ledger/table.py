@@ -1,71 +1,14 @@
-"""The rows of a ledger: totals, subtotals, and tables for the terminal and the page."""
+"""All rows of a ledger: totals, subtotals, and tables for the terminal and the page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
-from course_lib.dimensions import Layer
-
-MIB = 2**20
-COUNTS = ("parameters", "macs", "output_bytes", "kept_bytes")
-HEADS = ("name", "kind", "output", "parameters", "MACs", "MiB out", "kept", "field")
-
-
-class Row(NamedTuple):
-    """One call of a layer, or one function called between layers, such as ``+``.
-
-    ``macs``, ``kept_bytes`` and ``field`` (height, width) are None where no rule is
-    known. ``window`` is None unless a window slides.
-    """
-
-    name: str
-    kind: str
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
-    parameters: int
-    macs: int | None
-    output_bytes: int
-    kept_bytes: int | None
-    field: tuple[int, int] | None
-    window: Layer | None = None
-
-    def cells(self) -> list[str]:
-        """The row as text, in the order of ``HEADS``."""
-        field = shape_text(dict.fromkeys(self.field or "–"))  # one number if square
-        counts = self.parameters, self.macs, self.output_bytes, self.kept_bytes
-        shape = shape_text(self.output_shape)
-        return [self.name, self.kind, shape, *figures(*counts), field]
-
-
-def figures(
-    parameters: int, macs: int | None, output: int, kept: int | None
-) -> list[str]:
-    """Numbers as text; bytes in MiB."""
-    counts = [f"{parameters:,}", "unknown" if macs is None else f"{macs:,}"]
-    sizes = ["unknown" if n is None else f"{n / MIB:.2f}" for n in (output, kept)]
-    return counts + sizes
-
-
-def shape_text(shape: Iterable[object]) -> str:
-    """As it is read: 64×56×56."""
-    return "×".join(map(str, shape))
-
-
-def subtotal(rows: Sequence[Row], name: str, kind: str) -> Row:
-    """One row for several that follow one another."""
-    sums = {key: total(getattr(row, key) for row in rows) for key in COUNTS}
-    ends = {"input_shape": rows[0].input_shape, "window": None}
-    return rows[-1]._replace(name=name, kind=kind, **ends, **sums)
-
-
-def total(counts: Iterable[int | None]) -> int | None:
-    """The sum, or None if one is missing."""
-    counts = list(counts)
-    return None if None in counts else sum(counts)
+from course_lib.ledger.page import fragment, page
+from course_lib.ledger.rows import HEADS, Row, figures, shape_text, subtotal
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,11 +92,9 @@ class Ledger:
         Beside the columns of the text it shows each window's kernel, stride and
         padding, and what its floor drops at the far edge.
         """
-        from course_lib.ledger.page import page  # it reads what is defined here
-
-        Path(path).write_text(page(self), encoding="utf-8")
+        shape = shape_text(self.input_shape)
+        title = f"{self.classes.get('', 'Ledger')}, input {shape}"
+        Path(path).write_text(page(title, self._repr_html_()), encoding="utf-8")
 
     def _repr_html_(self) -> str:
-        from course_lib.ledger.page import fragment
-
-        return fragment(self)
+        return fragment(self.rows, self.classes, self.total()[3:7], self.notes())
