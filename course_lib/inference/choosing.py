@@ -48,6 +48,7 @@ class Fast(nn.Module):
         self.shape, self._device = tuple(example.shape), example.device
         self.way, self.trials = way, ()
         self.check: Check | None = None
+        self.held_out = False  # whether check is of other images than the example
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, float32 [B, classes], of float images [B, C, H, W]."""
@@ -83,7 +84,7 @@ class Fast(nn.Module):
             times = f"{1e3 * trial.seconds:8.1f}{plain / trial.seconds:7.2f}×"
             error = "–" if trial.check is None else f"{trial.check.error:.1e}"
             lines.append(f"{mark} {trial.name:30}{times}  {error}")
-        note = "" if self.check.held_out else "; those are the example's, no others"
+        note = "" if self.held_out else "; those are the example's, no others"
         return "\n".join([*lines, f"* kept: {self.check}{note}"])
 
     __repr__ = __str__
@@ -101,16 +102,14 @@ def fast(
     """The fastest way to get this network's answers on this machine, measured.
 
     A candidate's logits may have a relative error of ``FP32_BOUND`` in float32 and
-    of ``BF16_BOUND`` in bfloat16. The largest error of a logit on ``example`` says
-    how large the lead of an answer must be for the error not to turn it; on
-    ``held_out`` no answer with such a lead may change. Of those that pass, the fastest
-    is kept, or a simpler one that is as fast; ``trials`` says why others were left out.
+    of ``BF16_BOUND`` in bfloat16. Of those that pass, the fastest is kept, or a simpler
+    one that is as fast; ``trials`` says why others were left out.
 
     Args:
         model: in eval mode, its parameters on the example's device. Left as it is.
         example: real images, float [B, C, H, W], of the shape that will be asked for.
-        held_out: other images [N, C, H, W]. ``check`` then says on how many of these
-            N the answers agree; without them it tells of the example only.
+        held_out: other images [N, C, H, W], on which the logits are compared; by
+            default the example.
         precision: "auto" tries bfloat16 where the hardware multiplies it natively;
             "fp32" stays with float32.
         compile: whether to try ``torch.compile``, which takes half a minute. None:
@@ -129,15 +128,23 @@ def fast(
     runs: dict[str, Program] = {name: model}
     trials = [Trial(name, None, None)]
     with torch.inference_mode():
-        exact = [model(example)]
-        _check_logits(exact[0])
-        if held_out is not None:
-            exact.append(in_batches(model, held_out, len(example)))
+        _check_logits(model(example))
+        seen = example if held_out is None else held_out
+        exact = in_batches(model, seen, len(example))
         for name, build, bound in _candidates(model, example, half, compile):
-            program, trial = _try(name, build, bound, (example, held_out), exact)
-            trials.append(trial)
-            if program is not None:
+            try:
+                program = build()
+                found = check(in_batches(program, seen, len(example)), exact)
+            except Exception as error:  # of torch's compilers: no two raise the same
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                trials.append(Trial(name, None, None, f"does not run here: {reason}"))
+                continue
+            note = ""
+            if found.error <= bound:  # NaN is not
                 runs[name] = program
+            else:
+                note = f"left out: {found}, and {bound:.0e} is allowed"
+            trials.append(Trial(name, None, found, note))
         seconds = benchmark(runs, example, rounds)
     trials = [trial._replace(seconds=seconds.get(trial.name)) for trial in trials]
     kept = trials[0]
@@ -149,7 +156,7 @@ def fast(
     general = runs.get(eager, runs[kept.name])
     quick = Fast(runs[kept.name], general, example, kept.name)
     quick.trials = tuple(trials)
-    quick.check = kept.check or check(exact[-1], exact[-1], 0.0 if exact[1:] else None)
+    quick.check, quick.held_out = kept.check or check(exact, exact), seen is not example
     return quick
 
 
@@ -173,32 +180,6 @@ def _candidates(
         if compile:
             code = partial(compiled, network, example)
             yield f"{name}, {label}, compiled", code, bound
-
-
-def _try(
-    name: str,
-    build: Callable[[], Program],
-    bound: float,
-    images: tuple[Tensor, Tensor | None],
-    exact: list[Tensor],
-) -> tuple[Program | None, Trial]:
-    example, held_out = images
-    try:
-        program = build()
-        logits = program(example)
-        checks = [check(logits, exact[0])]
-        if held_out is not None:
-            margin = (logits.double() - exact[0].double()).abs().max().item()
-            others = in_batches(program, held_out, len(example))
-            checks.append(check(others, exact[1], margin))
-    except Exception as error:  # of torch's compilers: no two raise the same
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return None, Trial(name, None, None, f"does not run here: {lines[0]}")
-    for found in checks:
-        if not found.error <= bound or found.changed:  # NaN fails too
-            note = f"left out: {found}, and {bound:.0e} is allowed"
-            return None, Trial(name, None, found, note)
-    return program, Trial(name, None, checks[-1])
 
 
 def _check_logits(logits: object) -> None:
