@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 __all__ = [
     "any_console",
     "check_split",
+    "given_options",
     "quoted",
     "say",
     "train_parser",
@@ -24,7 +25,6 @@ __all__ = [
 
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 ARCHITECTURES += ("plain18", "plain34")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 FRESH, TUNING = 2e-3, 3e-4
 VIEWS = {
     "none": "pictures as they are, in windows shifted by a few pixels",
@@ -37,69 +37,6 @@ AUGMENT = {"synthetic": "photo", "sdnet2018": "photo", "digits": "digits"}
 AUGMENT["mnist"] = "digits"
 
 
-class Option(NamedTuple):
-    """One option of the train command; its name is that of its key in OPTIONS."""
-
-    kind: type
-    default: Any
-    help: str
-    metavar: str | None = None
-    choices: tuple[str, ...] | None = None
-
-
-DATA = {
-    "data": Option(
-        str,
-        None,
-        "needed by a new run: a data set of the course, or a folder of photos with one "
-        "folder per class, which is split 70:15:15, patches of one photo together "
-        "where the names tell (7001-115.jpg is of 7001); or with train, validation "
-        "and test folders that hold the class folders; what is missing of the last "
-        "two is taken from train",
-        "synthetic|sdnet2018|digits|mnist|DIR",
-    ),
-    "root": Option(str, "data", "where sdnet2018 or mnist is", "DIR"),
-    "download": Option(bool, False, "fetch those if they are not there"),
-    "skip_broken": Option(bool, False, "leave out files that are no usable photos"),
-    "no_test": Option(bool, False, "set no photos aside for a test at the end"),
-    "size": Option(int, None, "side of what the network sees (default: the data's)"),
-    "cache": Option(str, None, "decoded photos (default: ~/.cache/course_lib)", "DIR"),
-    "augment": Option(
-        str,
-        None,
-        "how training pictures are varied: "
-        + "; ".join(f"{name}, {views}" for name, views in VIEWS.items())
-        + ". Choose none where mirroring changes the class (left and right), and never "
-        "photo where turning does: horizontal and vertical cracks look alike then "
-        "(default: flip for your own photos, photo for synthetic and sdnet2018, digits "
-        "for digits and mnist)",
-        choices=tuple(VIEWS),
-    ),
-}
-NETWORK = {
-    "arch": Option(str, "resnet18", "the network", choices=ARCHITECTURES),
-    "weights": Option(
-        str,
-        None,
-        "start from trained weights: torchvision's (needs the network once), the "
-        "course's crack network, or a *.pt file; the last layer is new unless the "
-        "classes are the same (default: random weights)",
-        "imagenet|course|FILE",
-    ),
-}
-TRAINING = {
-    "epochs": Option(int, 10, "passes over the training data"),
-    "batch_size": Option(int, 64, "pictures per step, of all processes together"),
-    "learning_rate": Option(float, None, f"default: {FRESH}; {TUNING} with --weights"),
-    "balance": Option(bool, False, "let rare classes count as much as common ones"),
-    "precision": Option(str, "auto", "auto: bf16 if it is native", choices=PRECISIONS),
-    "compile": Option(bool, False, "compile the network first"),
-    "device": Option(str, "auto", "cuda, mps (Apple's GPU) or cpu; auto: the first"),
-    "workers": Option(int, 0, "processes that prepare batches"),
-    "seed": Option(int, 0, "another seed is another training"),
-}
-QUIET = {"quiet": Option(bool, False, "print nothing until the report")}
-OPTIONS = DATA | NETWORK | TRAINING | QUIET
 # These may change on --resume.
 FREE = ("root", "download", "cache", "device", "workers", "quiet")
 
@@ -125,39 +62,84 @@ def say(text: str, *, error: bool = False) -> None:
         print(text, file=sys.stderr if error else sys.stdout, flush=True)
 
 
-def train_parser(description: str) -> argparse.ArgumentParser:
-    """The parser; options that were not given are not in its result.
-
-    So ``--resume`` can tell what was asked for from what is a default.
-    """
+def train_parser(description: str | None = None) -> argparse.ArgumentParser:
+    """What can be typed after ``python -m course_lib.train``."""
     result = argparse.ArgumentParser(
         prog="python -m course_lib.train",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
     )
-    groups = {"data": DATA, "network": NETWORK, "training": TRAINING}
-    for title, options in groups.items():
-        _add(result.add_argument_group(title), options)
-    run = result.add_argument_group("run")
-    about = "folder of the run (default: runs/DATA-ARCH)"
-    run.add_argument("--out", metavar="RUN", help=about)
-    about = "continue the run in RUN, with its settings"
-    run.add_argument("--resume", action="store_true", help=about)
-    _add(run, QUIET)
+    add, switch = result.add_argument_group("data").add_argument, "store_true"
+    text = (
+        "needed by a new run: a data set of the course, or a folder of photos with one "
+        "folder per class, which is split 70:15:15, patches of one photo together "
+        "where the names tell (7001-115.jpg is of 7001); or with train, validation "
+        "and test folders that hold the class folders; what is missing of the last "
+        "two is taken from train"
+    )
+    add("--data", metavar="synthetic|sdnet2018|digits|mnist|DIR", help=text)
+    text = "where sdnet2018 or mnist is (default: data)"
+    add("--root", default="data", metavar="DIR", help=text)
+    add("--download", action=switch, help="fetch those if they are not there")
+    add("--skip-broken", action=switch, help="leave out files that are no photos")
+    add("--no-test", action=switch, help="set no photos aside for a test at the end")
+    add("--size", type=int, help="side of what the network sees (default: the data's)")
+    text = "decoded photos (default: ~/.cache/course_lib)"
+    add("--cache", metavar="DIR", help=text)
+    text = (
+        f"how training pictures are varied: {'; '.join(map(', '.join, VIEWS.items()))}"
+        ". Choose none where mirroring changes the class (left and right), and never "
+        "photo where turning does: horizontal and vertical cracks look alike then "
+        "(default: flip for your own photos, photo for synthetic and sdnet2018, digits "
+        "for digits and mnist)"
+    )
+    add("--augment", choices=tuple(VIEWS), help=text)
+
+    add = result.add_argument_group("network").add_argument
+    text = "the network (default: resnet18)"
+    add("--arch", default="resnet18", choices=ARCHITECTURES, help=text)
+    text = (
+        "start from trained weights: torchvision's (needs the network once), the "
+        "course's crack network, or a *.pt file; the last layer is new unless the "
+        "classes are the same (default: random weights)"
+    )
+    add("--weights", metavar="imagenet|course|FILE", help=text)
+
+    add = result.add_argument_group("training").add_argument
+    text = "passes over the training data (default: 10)"
+    add("--epochs", type=int, default=10, help=text)
+    text = "pictures per step, of all processes together (default: 64)"
+    add("--batch-size", type=int, default=64, help=text)
+    text = f"default: {FRESH}; {TUNING} with --weights"
+    add("--learning-rate", type=float, help=text)
+    text = "let rare classes count as much as common ones"
+    add("--balance", action=switch, help=text)
+    text, kinds = "default: bf16 if it is native", ("auto", "fp32", "bf16", "fp16")
+    add("--precision", default="auto", choices=kinds, help=text)
+    add("--compile", action=switch, help="compile the network first")
+    text = "cuda, mps (Apple's GPU) or cpu (default: the first that is there)"
+    add("--device", default="auto", help=text)
+    text = "processes that prepare batches (default: 0)"
+    add("--workers", type=int, default=0, help=text)
+    text = "another seed is another training (default: 0)"
+    add("--seed", type=int, default=0, help=text)
+
+    add = result.add_argument_group("run").add_argument
+    text = "folder of the run (default: runs/DATA-ARCH)"
+    add("--out", metavar="RUN", help=text)
+    text = "continue the run in RUN, with its settings"
+    add("--resume", action=switch, help=text)
+    add("--quiet", action=switch, help="print nothing until the report")
     return result
 
 
-def _add(group: Any, options: dict[str, Option]) -> None:
-    for name, (kind, default, text, metavar, choices) in options.items():
-        flag = f"--{name.replace('_', '-')}"
-        if kind is bool:
-            group.add_argument(flag, action="store_true", help=text)
-            continue
-        if default is not None:
-            text += f" (default: {default})"
-        more = {"type": kind, "metavar": metavar, "choices": choices}
-        group.add_argument(flag, help=text, **more)
+def given_options(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> dict[str, Any]:
+    """The options that were typed, so that ``--resume`` can tell them from defaults."""
+    blank = argparse.Namespace(**dict.fromkeys(vars(parser.parse_args([])), ...))
+    typed = vars(parser.parse_args(arguments, blank))
+    return {name: value for name, value in typed.items() if value is not ...}
 
 
 def train_settings(given: dict[str, Any], out: Path, resume: bool) -> dict[str, Any]:
@@ -166,15 +148,18 @@ def train_settings(given: dict[str, Any], out: Path, resume: bool) -> dict[str, 
     Raises:
         ValueError: if they are damaged, or an option contradicts them.
     """
-    defaults = {name: option.default for name, option in OPTIONS.items()}
+    defaults = vars(train_parser().parse_args([]))
+    del defaults["out"], defaults["resume"]
     if not resume:
         augment = AUGMENT.get(given["data"], "flip")
         return defaults | {"augment": augment} | given
-    stored = out / "config.json"
+    stored, numbers = out / "config.json", {"size": int, "learning_rate": float}
     try:
         command = json.loads(stored.read_text("utf-8"))["command"]
         for name, value in command.items():
-            if type(value) is not OPTIONS[name].kind and value is not defaults[name]:
+            usual = defaults[name]
+            kind = numbers.get(name, str) if usual is None else type(usual)
+            if type(value) is not kind and value is not usual:
                 raise ValueError(f"{name} is {value!r}")
         if command.get("data") is None:
             raise ValueError("no data")

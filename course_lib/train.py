@@ -154,8 +154,7 @@ def _run(given: dict[str, Any]) -> int:
         if "data" not in given:
             raise ValueError("--resume needs the folder of the run: --out RUN")
         name = Path(given["data"]).name or "data"
-        arch = given.get("arch", commands.OPTIONS["arch"].default)
-        out = Path("runs") / f"{name}-{arch}"
+        out = Path("runs") / f"{name}-{given.get('arch', 'resnet18')}"
     out, config = Path(out), Path(out) / "config.json"
     if resume and not config.is_file():
         raise ValueError(f"{out} holds no run to resume; start one with --data")
@@ -264,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cannot be used; 130 if it was interrupted.
     """
     commands.any_console()
-    given = vars(commands.train_parser(__doc__).parse_args(arguments))
+    given = commands.given_options(commands.train_parser(__doc__), arguments)
     import torch
 
     from course_lib.data.download import DownloadError

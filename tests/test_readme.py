@@ -79,7 +79,7 @@ def test_the_commands_are_understood(capsys):
 
 def test_the_defaults_are_the_commands():
     (photos,) = re.findall(r"^By default .*$", TEXT, re.MULTILINE)
-    default = {name: option.default for name, option in commands.OPTIONS.items()}
+    default = vars(commands.train_parser().parse_args([]))
     for words in (
         f"at {sources.FOLDER_SIZE} pixels",
         f"in {default['epochs']} epochs of batches of {default['batch_size']}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -149,12 +150,11 @@ def optimizer_for(model: nn.Module, config: TrainerConfig) -> torch.optim.Optimi
         {"params": [p for p in trained if p.ndim >= 2]},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    settings["fused"] = True  # one pass over the weights instead of one per operation
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=config.momentum, **settings)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
-    return kind(groups, **settings)
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    kinds["sgd"] = partial(torch.optim.SGD, momentum=config.momentum)
+    # Fused: one pass over the weights instead of one per operation.
+    settings = {"weight_decay": config.weight_decay, "fused": True}
+    return kinds[config.optimizer](groups, lr=config.learning_rate, **settings)
 
 
 def schedule_for(
