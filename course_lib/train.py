@@ -266,7 +266,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = commands.given_options(commands.train_parser(__doc__), arguments)
     import torch
 
-    from course_lib.data.download import DownloadError
     from course_lib.data.photos import PhotoError
     from course_lib.trainer import CheckpointError, PeerLostError
     from course_lib.weights import WeightsError
@@ -285,7 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text = f"the GPU's memory is full: lower --batch-size or --size ({error})"
     except PhotoError as error:
         code, text = 2, f"{error}\n--skip-broken leaves such files out"
-    except (CheckpointError, DownloadError, WeightsError, OSError, ValueError) as error:
+    except (CheckpointError, WeightsError, OSError, ValueError) as error:
         code, text = 2, str(error)
     except KeyboardInterrupt:
         code, text = 130, "interrupted"

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from course_lib.data import download, sdnet2018
-from course_lib.data.download import DownloadError, fetch
-from course_lib.data.sdnet2018 import download_sdnet2018, read_sdnet2018
+from course_book import sdnet2018
+from course_book.sdnet2018 import DownloadError, download_sdnet2018, fetch
+from course_lib.data.sdnet2018 import read_sdnet2018
 
 BODY = bytes(range(256)) * 4000  # 1 MB
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -110,7 +110,7 @@ def test_no_network(server, tmp_path):
 def test_a_connection_that_breaks_or_falls_silent(server, tmp_path, monkeypatch):
     server.cut = 300_000
     refused(server, tmp_path, "checksum mismatch")
-    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    monkeypatch.setattr(sdnet2018, "TIMEOUT", 0.2)
     server.silence = 1
     refused(server, tmp_path, "timed out")
     works_again(server, tmp_path)

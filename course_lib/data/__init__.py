@@ -5,6 +5,5 @@ From a folder to the network's input, in this order: :mod:`.clutter` (what is no
 decoded), :mod:`.preprocessing` (a picture becomes bytes, bytes become inputs),
 :mod:`.cache` and :mod:`.images` (all bytes of a data set), :mod:`.splits` (training,
 validation, test) and :mod:`.sources` (all of this in one call). The data sets are
-:mod:`.digits`, :mod:`.sdnet2018`, ``course_lib.synthetic`` and your own folders;
-:mod:`.download` fetches what is not built in.
+:mod:`.digits`, :mod:`.sdnet2018`, ``course_lib.synthetic`` and your own folders.
 """

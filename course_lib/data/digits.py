@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from course_lib.data.download import DownloadError
 from course_lib.data.images import ByteImages
 from course_lib.data.splits import SPLITS
 
@@ -62,7 +61,7 @@ def mnist(root: str | os.PathLike, split: str, *, download: bool = False) -> Byt
             their MD5, and unpack them.
 
     Raises:
-        DownloadError: if the files are not there or could not be fetched.
+        FileNotFoundError: if the files are not there or could not be fetched.
     """
     from torchvision.datasets import MNIST
 
@@ -71,7 +70,7 @@ def mnist(root: str | os.PathLike, split: str, *, download: bool = False) -> Byt
         source = MNIST(root, train=part < 2, download=download)
     except (OSError, RuntimeError) as error:
         wanted = "\n".join(f"  {name}, MD5 {md5}" for name, md5 in MNIST.resources)
-        raise DownloadError(
+        raise FileNotFoundError(
             f"no MNIST below {root}: {error}\nAdd --download to fetch these files, or "
             f"fetch them from {MNIST.mirrors[-1]}, put them into "
             f"{Path(root, 'MNIST', 'raw')} and add --download to unpack them:\n{wanted}"

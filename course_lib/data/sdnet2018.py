@@ -10,32 +10,18 @@ from __future__ import annotations
 
 import csv
 import re
-import tempfile
 import warnings
-import zipfile
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from course_lib.data.classes import CRACK_CLASSES, SURFACES
 from course_lib.data.clutter import is_clutter
-from course_lib.data.download import DownloadError, fetch
 from course_lib.data.folders import PhotoFiles, find_photos
 from course_lib.data.photos import Skipped
 
-__all__ = ["SourcePhoto", "download_sdnet2018", "read_sdnet2018", "source_photos"]
+__all__ = ["SourcePhoto", "find_tree", "read_sdnet2018", "source_photos"]
 
-URL = (
-    "https://digitalcommons.usu.edu/cgi/viewcontent.cgi"
-    "?filename=2&article=1047&context=all_datasets&type=additional"
-)
-MD5 = "677411e784f194422c90f52d9ed0d7c6"
-ARCHIVE = "DATA_Maguire_20180517_ALL.zip"
-_BY_HAND = (
-    f"By hand: fetch {ARCHIVE} (528,286,896 bytes, MD5 {MD5}) with a browser from "
-    "https://digitalcommons.usu.edu/all_datasets/48/, put it into {root}, and run this "
-    "again with --download."
-)
 _FOLDERS = ("D/UD", "D/CD", "P/UP", "P/CP", "W/UW", "W/CW")  # by label
 _NAME = re.compile(r"((\d+)-\d+(?:_\d+)?)\.jpe?g", re.IGNORECASE)
 
@@ -84,11 +70,11 @@ def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
     Raises:
         FileNotFoundError: if no tree is there; says how to get it.
     """
-    tree = _find_tree(root)
+    tree = find_tree(root)
     if tree is None:
         raise FileNotFoundError(
-            f"no SDNET2018 tree (D/CD, D/UD, P/CP, ...) below {root}; add --download "
-            f"to fetch it. {_BY_HAND.format(root=root)} Without it, the data set "
+            f"no SDNET2018 tree (D/CD, D/UD, P/CP, ...) below {root}; fetch it with "
+            f"python -m course_book.sdnet2018 {root} (528 MB). Without it, the data set "
             '"synthetic" has the same six classes.'
         )
     files, splits = PhotoFiles(tree, [], [], CRACK_CLASSES, []), []
@@ -116,30 +102,7 @@ def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
     return files, splits
 
 
-def download_sdnet2018(root: Path, *, progress: bool = True) -> None:
-    """Fetch SDNET2018 into a folder and unpack it there, unless a tree is there.
-
-    Raises:
-        DownloadError: why, and which file to fetch by hand, from where.
-    """
-    if _find_tree(root):
-        return
-    archive = root / ARCHIVE
-    fetch(URL, archive, MD5, _BY_HAND.format(root=root), progress=progress)
-    try:  # a zip in a zip; the tree gets its name when it is whole
-        with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as scratch:
-            with zipfile.ZipFile(archive) as outer:
-                names = [n for n in outer.namelist() if n.endswith("SDNET2018.zip")]
-                if not names:
-                    raise ValueError("it holds no SDNET2018.zip")
-                with zipfile.ZipFile(outer.extract(names[0], scratch)) as inner:
-                    inner.extractall(Path(scratch, "tree"))
-            Path(scratch, "tree").replace(root / "SDNET2018")
-    except Exception as error:  # each way to pack has errors of its own
-        raise DownloadError(f"{archive} was not unpacked: {error}") from error
-
-
-def _find_tree(root: Path) -> Path | None:
+def find_tree(root: Path) -> Path | None:
     """The first folder, breadth first, that holds one of the class folders."""
     for depth in range(4):  # an archive may bring folders of its own around the tree
         for tree in sorted(root.glob("*/" * depth)) if depth else [root]:

@@ -21,7 +21,7 @@ from course_lib.data.folders import (
 from course_lib.data.images import ByteImages
 from course_lib.data.photos import Skipped
 from course_lib.data.preprocessing import Preprocessing
-from course_lib.data.sdnet2018 import download_sdnet2018, read_sdnet2018
+from course_lib.data.sdnet2018 import read_sdnet2018
 from course_lib.data.splits import SPLITS, split_photos
 from course_lib.synthetic import SyntheticCracks
 
@@ -71,7 +71,7 @@ def source(
             224 for a folder.
         root: folder with "sdnet2018" or "mnist".
         cache: folder for decoded photos, by default ``~/.cache/course_lib``.
-        download: fetch those two if they are not there.
+        download: let torchvision fetch MNIST if it is not there.
         skip_broken: leave out, with a warning, files that are no usable photos and
             pictures that are in two classes; else they are a PhotoError.
         no_test: set no test part aside; it is empty then.
@@ -79,8 +79,7 @@ def source(
 
     Raises:
         ValueError: if there is no such data set, or it cannot be split.
-        DownloadError: if it could not be fetched.
-        OSError: if it is not where it should be, or cannot be cached.
+        OSError: if it is not where it should be, cannot be fetched, or not cached.
     """
     size = size or SIZES.get(name, FOLDER_SIZE)
     if name in DIGITS:
@@ -89,7 +88,7 @@ def source(
         made = _synthetic(size)
     else:
         how = Preprocessing.for_photos(size)
-        files, home, said = _find(name, root, download, progress)
+        files, home, said = _find(name, root)
         cache = cache or Path.home() / ".cache" / "course_lib"
         decoded, bad = _decode(files, cache, how, skip_broken, progress)
         chosen, note = _divide(files, home, said, decoded.pixels, bad, no_test)
@@ -130,13 +129,9 @@ def _synthetic(size: int) -> Source:
     return Source(parts, CRACK_CLASSES, how, note)
 
 
-def _find(
-    name: str, root: Path, download: bool, progress: bool
-) -> tuple[PhotoFiles, list[int], str]:
+def _find(name: str, root: Path) -> tuple[PhotoFiles, list[int], str]:
     """Photos, the part of each, and who says so: "" if there is only one part."""
     if name == "sdnet2018":
-        if download:
-            download_sdnet2018(root, progress=progress)
         files, splits = read_sdnet2018(root)
         return files, [SPLITS.index(split) for split in splits], "split by photo"
     folder = Path(name)
