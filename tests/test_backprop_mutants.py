@@ -48,16 +48,19 @@ MUTANTS = {
         ("[:, :, :rows]", "[:, :, -rows:]"),  # the wrong rows cut off
     ],
     "batch_norm_forward": [
-        ("(var + eps)", "(var + 2 * eps)"),
-        (".square().mean(", ".square().sum("),
+        ("(biased + eps)", "(biased + 2 * eps)"),
+        ("var * ((m - 1) / m) if own", "var if own"),  # the unbiased variance
+        ("momentum=1.0, ", ""),  # a tenth of the batch's statistics
+        ("z - _per_channel(mu)", "z.clone()"),
     ],
     "batch_norm_backward": [
-        ("- _per_channel(dbeta / m)", ""),  # the path through the mean
-        ("- z_hat * _per_channel(dgamma / m)", ""),  # the path through the variance
-        ("- z_hat *", "+ z_hat *"),
+        ("delta - _per_channel(dbeta / m)", "delta.clone()"),  # through the mean
+        ("_per_channel(dgamma / m), value=-1", "scale, value=0"),  # through σ²
+        ("value=-1", "value=1"),
         ("m = z_hat.numel()", "m = -1 + z_hat.numel()"),  # the unbiased m - 1
-        ("if own:", "if True:"),  # eval mode as train mode
-        ("if own:", "if False:"),  # train mode as eval mode
+        ("if not own:", "if False:"),  # eval mode as train mode
+        ("if not own:", "if True:"),  # train mode as eval mode
+        ("dz *= scale", "dz = dz"),
         ("gamma * inv_sigma", "inv_sigma"),  # γ forgotten
         ("gamma * inv_sigma", "gamma / inv_sigma"),
         ("(delta * z_hat)", "(delta * z_hat * inv_sigma[:, None, None])"),

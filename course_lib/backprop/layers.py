@@ -121,16 +121,16 @@ def batch_norm_forward(
         eps: ε.
     """
     own = running is None
-    mu = z.mean(dim=(0, 2, 3)) if own else running[0]
-    centered = z - _per_channel(mu)
-    var = centered.square().mean(dim=(0, 2, 3)) if own else running[1]
-    inv_sigma = (var + eps).rsqrt()
-    z_hat = centered * _per_channel(inv_sigma)
-
-    # y is γ ẑ + β, as torch rounds it: at a ReLU's kink another last bit would turn
-    # a slope of 0 into 1, and the gradients would differ by more than rounding.
-    statistics = (None, None) if own else running
-    y = F.batch_norm(z, *statistics, gamma, beta, training=own, eps=eps)
+    # torch computes y, so that it is rounded as torch's: at a ReLU's kink another
+    # last bit would turn a slope of 0 into 1. With momentum 1 the "running" mean and
+    # variance that it updates are the batch's own, the variance divided by m − 1.
+    mu, var = (torch.zeros_like(gamma), torch.zeros_like(gamma)) if own else running
+    y = F.batch_norm(z, mu, var, gamma, beta, training=own, momentum=1.0, eps=eps)
+    m = z.numel() // z.shape[1]  # values per channel: B·H·W
+    biased = var * ((m - 1) / m) if own else var
+    inv_sigma = (biased + eps).rsqrt()
+    z_hat = z - _per_channel(mu)
+    z_hat *= _per_channel(inv_sigma)
     return y, (z_hat, gamma, inv_sigma, own, (mu, var))
 
 
@@ -142,12 +142,14 @@ def batch_norm_backward(delta: Tensor, saved: Saved) -> tuple[Tensor, Tensor, Te
     dbeta = delta.sum(dim=(0, 2, 3))
     dgamma = (delta * z_hat).sum(dim=(0, 2, 3))
 
-    dz_hat = delta
-    if own:
-        # z also moves μ and σ of its channel. These two paths take away from δ its
-        # mean and its share along ẑ; in eval mode μ and σ are constants.
-        dz_hat = delta - _per_channel(dbeta / m) - z_hat * _per_channel(dgamma / m)
-    dz = dz_hat * _per_channel(gamma * inv_sigma)
+    scale = _per_channel(gamma * inv_sigma)
+    if not own:  # μ and σ are constants: there is only the direct path
+        return delta * scale, dgamma, dbeta
+    # z also moves μ and σ of its channel. These two paths take away from δ its mean
+    # and its share along ẑ; in place, because new memory costs more than the sums.
+    dz = delta - _per_channel(dbeta / m)
+    dz.addcmul_(z_hat, _per_channel(dgamma / m), value=-1)  # − ẑ · mean of δ ẑ
+    dz *= scale
     return dz, dgamma, dbeta
 
 

@@ -109,10 +109,8 @@ def update_running_statistics(saved: list[Step]) -> None:
             for steps in step.saved:
                 update_running_statistics(steps)
         elif isinstance(step.module, nn.BatchNorm2d) and step.module.training:
-            bn, (z_hat, *_, (mu, var)) = step.module, step.saved
-            m = z_hat.numel() // z_hat.shape[1]
-            pairs = (bn.running_mean, mu), (bn.running_var, var * (m / (m - 1)))
-            for running, of_batch in pairs:
+            bn, (*_, (mu, var)) = step.module, step.saved
+            for running, of_batch in ((bn.running_mean, mu), (bn.running_var, var)):
                 running.mul_(1 - bn.momentum).add_(of_batch, alpha=bn.momentum)
             bn.num_batches_tracked += 1
 
