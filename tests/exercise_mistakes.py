@@ -400,6 +400,28 @@ MISTAKES = {
         ],
     },
     "backprop": {
+        "graph": [
+            ("+= slope", "= slope", "the sum of both"),
+            ("slope * gradients[node]", "slope", "times the gradient of the one"),
+            ("reversed(range(len(graph)))", "range(len(graph))", "goes first"),
+            ("    gradients[-1] = 1.0\n", "", "the gradient 1"),
+            (
+                "*",
+                "g = [1.0] * len(graph)\n"
+                "    for n in reversed(range(len(graph))):\n"
+                "        for p, slope in graph[n]:\n"
+                "            g[p] *= slope * g[n]\n    return g",
+                "two paths add",
+            ),
+        ],
+        "scale": [
+            (".sum(dim=(0, 2, 3))[:, None, None]", "", "was broadcast"),
+            (".sum(dim=(0, 2, 3))[:, None, None]", ".sum(dim=(0, 2, 3))", "[C, 1, 1]"),
+            (".sum(dim=(0, 2, 3))[:, None, None]", ".sum(0)", "the rows and the"),
+            (".sum(", ".mean(", "not averaged"),
+            ("(delta * x)", "delta", "by g is x"),
+            ("delta * g,", "delta,", "by x is g"),
+        ],
         "logit-gradient": [
             (" / len(logits)", "", "each photo has a share"),
             (

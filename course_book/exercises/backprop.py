@@ -26,6 +26,121 @@ def gradients(function: Callable, inputs: list[Tensor], delta: Tensor) -> tuple:
     return torch.autograd.grad(function(*inputs), inputs, delta)
 
 
+@check("gradient times slope, added up over all who used the number")
+def check_graph(learner: Learner) -> None:
+    """``graph_gradients(graph)``: ∂L/∂v for every node of a graph of numbers."""
+
+    def oracle(graph: list) -> list:
+        """Autograd on one sum per node: a change of each node is a leaf of its own."""
+        nudges = torch.zeros(len(graph), dtype=torch.float64, requires_grad=True)
+        values: list[Tensor] = []
+        for nudge, parents in zip(nudges, graph):
+            values.append(nudge + sum(slope * values[k] for k, slope in parents))
+        return torch.autograd.grad(values[-1], nudges)[0].tolist()
+
+    def walk(graph: list, *, keep: bool = True, first: float = 1.0, own: bool = True,
+             forward: bool = False) -> list:  # fmt: skip
+        found = [0.0] * len(graph)
+        found[-1] = first
+        order = range(len(graph))
+        for node in order if forward else reversed(order):
+            for parent, slope in graph[node]:
+                share = slope * (found[node] if own else 1.0)
+                found[parent] = share + (found[parent] if keep else 0.0)
+        return found
+
+    def multiplied(graph: list) -> list:
+        found = [1.0] * len(graph)
+        for node in reversed(range(len(graph))):
+            for parent, slope in graph[node]:
+                found[parent] *= slope * found[node]
+        return found
+
+    # The unit of the notebook: x, w, u = wx, b, z, a, y = a + x, L; then drawn ones.
+    unit = [[], [], [(1, 2.0), (0, -1.0)], [], [(2, 1.0), (3, 1.0)]]
+    unit += [[(4, 0.25)], [(5, 1.0), (0, 1.0)], [(6, 2.0)]]
+    cases = [(unit,)]
+    for seed in range(4):
+        draws = RandomInputs(80 + seed)
+        graph: list = [[], []]
+        while len(graph) < 7:
+            uses = {len(graph) - 1, draws.integer(0, len(graph) - 2)}
+            slopes = draws.normal(2).tolist()
+            graph.append(list(zip(sorted(uses), slopes)))
+        cases.append((graph,))
+    judge(
+        learner,
+        cases,
+        oracle,
+        [
+            (
+                lambda g: walk(g, keep=False),
+                "a number that is used twice gets the sum of both shares",
+            ),
+            (multiplied, "slopes multiply along a path, but shares of two paths add"),
+            (
+                lambda g: walk(g, own=False),
+                "a share is the slope times the gradient of the one who used it",
+            ),
+            (
+                lambda g: walk(g, forward=True),
+                "the last node goes first: hand on what is complete",
+            ),
+            (lambda g: walk(g, first=0.0), "the loss has the gradient 1 in itself"),
+        ],
+        "begin with 1 at the last node, and go back one node at a time",
+        shown="a small graph",
+    )
+
+
+@check("a number that was broadcast was used many times, and collects from all of them")
+def check_scale(learner: Learner) -> None:
+    """``scale_backward(delta, x, g)``: y = x · g, x [B, C, H, W] and g [C, 1, 1]."""
+    cases = []
+    for seed in range(4):
+        draws = RandomInputs(90 + seed)
+        x = draws.normal(*(draws.integer(2, 4) for _ in range(4)))
+        cases.append((draws.normal(*x.shape), x, draws.normal(x.shape[1], 1, 1)))
+
+    def total(values: Tensor) -> Tensor:
+        return values.sum((0, 2, 3))[:, None, None]
+
+    judge(
+        learner,
+        cases,
+        lambda d, x, g: gradients(torch.mul, [x, g], d),
+        [
+            (
+                lambda d, x, g: (d * g, total(d * x)[:, 0, 0]),
+                "a gradient has the shape of its variable, here [C, 1, 1]",
+            ),
+            (
+                lambda d, x, g: (d * g, d * x),
+                "g was broadcast: sum over the axes along which it was repeated",
+            ),
+            (
+                lambda d, x, g: (d * g, (d * x).sum(0)),
+                "g was repeated along the batch, the rows and the columns",
+            ),
+            (
+                lambda d, x, g: (d * g, total(d * x) / (x.numel() // len(g))),
+                "what comes back from many uses is added up, not averaged",
+            ),
+            (
+                lambda d, x, g: (d * g, total(d)),
+                "the slope of x · g by g is x",
+            ),
+            (
+                lambda d, x, g: (d, total(d * x)),
+                "the slope of x · g by x is g",
+            ),
+            (lambda d, x, g: (total(d * x), d * g), "the order is ∂L/∂x, ∂L/∂g"),
+        ],
+        "number by number it is a product; then undo the broadcast",
+        shown="a drawn δ",
+    )
+
+
 @check("the probability that was said, minus the one that was asked for, over B")
 def check_logit_gradient(learner: Learner) -> None:
     """``logit_gradient(logits, labels)``: of the batch's mean cross-entropy."""
@@ -323,11 +438,11 @@ def check_unit_backward(learner: Learner) -> None:
             ),
             (
                 lambda d, x, y, f: d + f(d * (y > 0)),
-                "the last ReLU stands behind the addition: it stops the shortcut, too",
+                "the last ReLU comes after the addition: it stops the shortcut, too",
             ),
             (
                 lambda d, x, y, f: d * (y > 0) + f(d),
-                "the last ReLU stands behind the addition: it stops the branch, too",
+                "the last ReLU comes after the addition: it stops the branch, too",
             ),
             (
                 lambda d, x, y, f: f(d * (y > 0)),
