@@ -13,7 +13,12 @@ from course_book.figures.backprop.grids import (
     draw_conv_backward,
     draw_pooling_backward,
 )
-from course_book.figures.backprop.paths import draw_bn_paths, draw_branch_lengths
+from course_book.figures.backprop.paths import (
+    draw_bn_paths,
+    draw_branch_lengths,
+    draw_forgotten,
+    draw_kept,
+)
 from course_lib.dimensions import output_size, unread
 
 
@@ -99,6 +104,19 @@ def test_bn_paths_are_the_derivatives():
     total = delta * direct + to_mean * (delta * from_mean).sum()
     total = total + to_var * (delta * from_var).sum()
     assert torch.allclose(total, gradient)
+
+
+def test_errors_and_shares_are_drawn_in_percent():
+    names = ["conv1", *(f"layer{k}.{u}.conv{c}" for k in range(1, 5)
+                        for u in (0, 1) for c in (1, 2)), "fc"]  # fmt: skip
+    errors = {name: k / 10 for k, name in enumerate(names)}
+    bars = draw_forgotten(errors).axes[0].patches
+    assert [bar.get_height() for bar in bars] == pytest.approx(
+        [100 * error for error in errors.values()]
+    )
+    curve, dots = draw_kept({2: 0.02, 4: 0.7, 64: 0.98}).axes[0].lines
+    assert dots.get_ydata().tolist() == pytest.approx([2, 70, 98])
+    assert curve.get_ydata()[0] == 0 and curve.get_xdata()[-1] == pytest.approx(64)
 
 
 def test_bars_are_as_long_as_the_gradients():

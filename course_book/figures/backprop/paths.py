@@ -11,7 +11,7 @@ from matplotlib.patches import FancyArrowPatch
 
 from course_book.figures import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, use_style
 
-__all__ = ["draw_bn_paths", "draw_branch_lengths"]
+__all__ = ["draw_bn_paths", "draw_branch_lengths", "draw_forgotten", "draw_kept"]
 
 
 def draw_bn_paths() -> Figure:
@@ -74,6 +74,37 @@ def draw_branch_lengths(lengths: Mapping[str, Sequence[float]]) -> Figure:
     axes.set(xlabel="unit, from the input on", ylabel="length of the gradient")
     axes.grid(visible=False, axis="x")
     axes.legend()
+    return figure
+
+
+def draw_forgotten(errors: Mapping[str, float]) -> Figure:
+    """Bars: relative error of ∂L/∂w of conv1, ResNet-18's 16 convolutions, and fc."""
+    use_style()
+    figure, axes = plt.subplots(figsize=(6.2, 3.0))
+    axes.bar(range(len(errors)), [100 * error for error in errors.values()])
+    stages = ["stem", "layer1", "layer2", "layer3", "layer4", "fc"]
+    axes.set_xticks([0, 2.5, 6.5, 10.5, 14.5, 17], stages)
+    axes.set(xlabel="layer, from the input on", ylabel="error of ∂L/∂w in %")
+    axes.grid(visible=False, axis="x")
+    return figure
+
+
+def draw_kept(kept: Mapping[int, float]) -> Figure:
+    """Dots: share of δ's length that BN passes on; the curve is √(1 − 2/m).
+
+    Args:
+        kept: the measured share, 0 to 1, by m, the number of values per channel.
+    """
+    use_style()
+    figure, axes = plt.subplots()
+    most = max(kept) - 2
+    grid = [2 + most * (k / 500) ** 4 for k in range(501)]
+    expected = [100 * (1 - 2 / m) ** 0.5 for m in grid]
+    axes.plot(grid, expected, color=MUTED, lw=1.3)
+    axes.plot(list(kept), [100 * v for v in kept.values()], "o", color=BLUE)
+    axes.set(xscale="log", xticks=list(kept), xticklabels=list(kept), ylim=(-4, 104))
+    axes.set(xlabel="values per channel, m", ylabel="length of δ kept in %")
+    axes.minorticks_off()
     return figure
 
 
