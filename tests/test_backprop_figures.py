@@ -173,6 +173,11 @@ def test_residual_figures_draw_the_numbers_they_get():
     for drawn, series in zip(medians, panels["here"].values()):
         np.testing.assert_allclose(drawn, series.median(0).values, rtol=1e-9)
 
+    steps = [torch.eye(2, 3), torch.tensor([[2.0, 0.0, 1.0], [0.0, 4.0, 1.0]])]
+    figure = residual_figures.draw_directions({"plain": steps}, (0, 1))
+    drawn = figure.axes[1].get_lines()[0].get_xydata().T
+    np.testing.assert_allclose(drawn, steps[1] / 4, rtol=1e-6)
+
     values = torch.tensor([0.0, 1e-5, 0.5, 2.0])
     figure = residual_figures.draw_spectra({"start": {"unit": {"F": values}}})
     drawn = curves(figure.axes[0])[0]

@@ -53,8 +53,12 @@ def test_convolution_writes_autograds_gradient(size, kernel, stride, padding):
     (gradient,) = torch.autograd.grad(z, x, delta[None, None])
     written = torch.tensor(numbers(figure))
     wide = size + kernel - 1
-    flipped, spread, result = written[rows**2 :].split([kernel**2, wide**2, size**2])
+    spread, result, kernels = written[rows**2 :].split(
+        [wide**2, size**2, 2 * kernel**2]
+    )
     assert torch.equal(result, gradient.flatten().long())
+    drawn, flipped = kernels.split(kernel**2)
+    assert torch.equal(drawn, weight.flatten().long())
 
     # The grid in the middle and the kernel, as drawn, make it by plain convolution.
     product = F.conv2d(spread.view(1, 1, wide, wide), flipped.view(1, 1, kernel, -1))
@@ -63,6 +67,17 @@ def test_convolution_writes_autograds_gradient(size, kernel, stride, padding):
     hatched = sum(patch.get_hatch() is not None for patch in figure.axes[0].patches)
     read = unread(size, kernel, stride, padding).read
     assert hatched == size**2 - read**2
+
+
+def test_the_sum_of_the_outlined_number_is_written_out():
+    delta = torch.tensor([[1.0, 2.0, 0.0], [-1.0, 3.0, 1.0], [2.0, 0.0, -2.0]])
+    weight = torch.arange(1.0, 10.0).view(3, 3)
+    for at, text in (
+        ((1, 3), "2·9 + 0·7 + 3·3 + 1·1\n= 18 + 0 + 9 + 1 = 28"),
+        ((2, 1), "−1·6 + 3·4\n= −6 + 12 = 6"),
+    ):
+        figure = draw_conv_backward(delta, weight, 5, 2, 1, at)
+        assert figure.axes[0].texts[-1].get_text() == text
 
 
 @pytest.mark.parametrize("size", [4, 5])

@@ -22,6 +22,7 @@ from typing import Any
 __all__ = [
     "ActivationsExplorer",
     "BatchNormExplorer",
+    "ConvBackwardExplorer",
     "ConvolutionExplorer",
     "GradientFlowExplorer",
     "NetworkExplorer",

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from course_book.explorers.activations import UNITS
 from course_book.explorers.packed import unpack
@@ -24,6 +25,7 @@ __all__ = [
     "STILLS",
     "activations",
     "batch_norm",
+    "conv_backward",
     "convolution",
     "gradient_flow",
     "network",
@@ -98,6 +100,91 @@ def convolution(data: dict[str, Any]) -> str:
         f"reads, here {left.padding} row and column of padding.",
         "With JavaScript, size, kernel, stride, padding and dilation can be changed.",
     )
+
+
+def conv_backward(data: dict[str, Any]) -> str:
+    """δ with its zeros under the flipped kernel, and the gradient that it makes."""
+    s = data["state"]
+    n, k, stride, padding = (s[key] for key in ("size", "kernel", "stride", "padding"))
+    at, ring, cell, top = (s["row"], s["column"]), k - 1 - padding, 34, 24
+    rows = output_size(n, k, stride, padding)
+    delta = torch.tensor(data["delta"], dtype=torch.float32)[:rows, :rows]
+    kernel = torch.arange(1.0, k * k + 1).view(k, k)
+    dropped = (n + 2 * padding - k) % stride
+    back = F.conv_transpose2d(
+        delta[None, None], kernel[None, None], None, stride, padding, dropped
+    )[0, 0]
+    wide = n + k - 1
+    parts = ['<text x="0" y="14">δ with zeros, under the flipped kernel</text>']
+    terms = []
+    for i in range(wide):
+        for j in range(wide):
+            a, b = i - at[0], j - at[1]  # row and column of the window
+            window = 0 <= a < k and 0 <= b < k
+            u, v = i - ring, j - ring
+            inside = all(0 <= t <= (rows - 1) * stride for t in (u, v))
+            real = inside and u % stride == v % stride == 0
+            value = int(delta[u // stride, v // stride]) if real else 0
+            fill = "var(--ex-tint)" if real else "none"
+            stroke = "var(--ex-blue)" if window else "var(--ex-edge)"
+            dash = "" if inside else ' stroke-dasharray="3 2"'
+            parts.append(
+                square(
+                    j * cell + 1,
+                    top + i * cell + 1,
+                    cell - 3,
+                    f'fill="{fill}" stroke="{stroke}"{dash}',
+                )
+            )
+            text = minus(value)
+            if window:
+                weight = int(kernel[k - 1 - a, k - 1 - b])
+                text += f"·{weight}"
+                if real:
+                    terms.append((value, weight))
+            parts.append(written(j * cell + cell / 2, top + i * cell + 21, text))
+    x = wide * cell + 40
+    parts.append(f'<text x="{x}" y="14">∂L/∂x, {n} × {n}</text>')
+    for i in range(n):
+        for j in range(n):
+            fill = "var(--ex-warm)" if (i, j) == at else "none"
+            parts.append(
+                square(
+                    x + j * cell + 1,
+                    top + i * cell + 1,
+                    cell - 3,
+                    f'fill="{fill}" stroke="var(--ex-edge)"',
+                )
+            )
+            text = minus(int(back[i, j]))
+            parts.append(written(x + j * cell + cell / 2, top + i * cell + 21, text))
+    drawing = svg(
+        x + n * cell,
+        top + wide * cell,
+        f"The gradient δ of {rows} × {rows} with zeros between its numbers, a window "
+        f"of {k} × {k} over it, and the gradient of the input, {n} × {n}.",
+        parts,
+    )
+    products = " + ".join(f"{minus(value)}·{weight}" for value, weight in terms)
+    return still(
+        drawing,
+        f"Backward through a convolution of {k} × {k} with stride {stride}: the "
+        f"numbers of δ are written with zeros between them, and the flipped kernel "
+        f"walks over them. The window makes the number in row {at[0]}, column "
+        f"{at[1]} (from 0): {products} = {minus(int(back[at]))}.",
+        "With JavaScript the kernel walks, and size, kernel, stride, padding and "
+        "dilation can be changed.",
+    )
+
+
+def minus(number: int) -> str:
+    """A whole number with a minus instead of a hyphen."""
+    return f"{number}".replace("-", "−")
+
+
+def written(x: float, y: float, text: str) -> str:
+    """Words in the middle of a square."""
+    return f'<text x="{x:g}" y="{y:g}" text-anchor="middle">{text}</text>'
 
 
 def network(data: dict[str, Any]) -> str:
@@ -298,6 +385,7 @@ def activations(data: dict[str, Any]) -> str:
 STILLS = {
     "activations": activations,
     "convolution": convolution,
+    "conv_backward": conv_backward,
     "network": network,
     "batch_norm": batch_norm,
     "gradient_flow": gradient_flow,

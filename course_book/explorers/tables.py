@@ -26,6 +26,7 @@ __all__ = [
     "TABLES",
     "activations",
     "batch_norm",
+    "conv_backward",
     "convolution",
     "gradient_flow",
     "network",
@@ -90,6 +91,62 @@ def convolution() -> dict[str, Any]:
             *strided_layers(),
             {"label": "E1: pooling 112 to 57", **start, **pool},
             {"label": "dilated: every 2nd row", **start, "stride": 1, "dilation": 2},
+        ],
+    }
+
+
+def conv_backward() -> dict[str, Any]:
+    """A convolution backward: whole numbers for δ and x, limits and examples."""
+    limits = {
+        "view": {"oneOf": ["input", "weights"]},
+        "size": [1, 7],
+        "kernel": [1, 3],
+        "stride": [1, 4],
+        "padding": [0, 3],
+        "dilation": [1, 2],
+    }
+    size, kernel, padding = (limits[key][1] for key in ("size", "kernel", "padding"))
+    largest = size + 2 * padding  # rows of δ, for a 1 x 1 kernel with stride 1
+    draw = random.Random(0)
+    delta = [[draw.randint(-3, 3) for _ in range(largest)] for _ in range(largest)]
+    for line, first in zip(delta, ([1, 2, 0], [-1, 3, 1], [2, 0, -2])):
+        line[:3] = first  # those of the notebook's example
+    x = [[draw.randint(-3, 3) for _ in range(size)] for _ in range(size)]
+    start = {"view": "input", "size": 5, "kernel": 3, "stride": 2}
+    start |= {"padding": 1, "dilation": 1, "row": 1, "column": 3}
+    far = {"row": 5, "column": 5}
+    return {
+        "title": "Explorer: a convolution, backward",
+        "state": start | {"term": 1},
+        "limits": limits
+        | {
+            "row": [0, max(size, kernel) - 1],
+            "column": [0, max(size, kernel) - 1],
+            "term": [1, largest**2],
+        },
+        "height": [952, 1295],
+        "delta": delta,
+        "x": x,
+        "presets": [
+            {"label": "3 × 3, stride 2", **start},
+            {
+                "label": "1 × 1, stride 2: holes",
+                **start,
+                "size": 6,
+                "kernel": 1,
+                "padding": 0,
+            },
+            {"label": "3 × 3, stride 1", **start, "stride": 1},
+            {"label": "a last row left over", **start, "size": 6, "padding": 0, **far},
+            {
+                "label": "stride 3, kernel 2",
+                **start,
+                "size": 7,
+                "kernel": 2,
+                "stride": 3,
+            },
+            {"label": "dilation 2", **start, "stride": 1, "padding": 2, "dilation": 2},
+            {"label": "weights of 3 × 3, stride 2", **start, "view": "weights"},
         ],
     }
 
@@ -278,6 +335,7 @@ def activations() -> dict[str, Any]:
 TABLES = {
     "activations": activations,
     "convolution": convolution,
+    "conv_backward": conv_backward,
     "network": network,
     "batch_norm": batch_norm,
     "gradient_flow": gradient_flow,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivationsExplorer",
     "BatchNormExplorer",
+    "ConvBackwardExplorer",
     "ConvolutionExplorer",
     "GradientFlowExplorer",
     "NetworkExplorer",
@@ -150,6 +151,28 @@ class ConvolutionExplorer(Explorer):
             kind=self.kind,
             ceil_mode=self.ceil_mode,
         )
+
+
+class ConvBackwardExplorer(Explorer):
+    """A convolution backward: what each input or each weight collects from δ.
+
+    ``view`` is "input" or "weights"; ``row`` and ``column`` are the place in ∂L/∂x or
+    in ∂L/∂w, ``term`` counts the products of its sum that have been added, from 1.
+    The kernel is 1, 2, 3, … row by row; size N, kernel K, stride S, padding P and
+    dilation D are those of the forward pass.
+    """
+
+    name = "conv_backward"
+    _esm = module("conv_backward")
+    view = one_of("conv_backward", "view")
+    size = whole("conv_backward", "size")
+    kernel = whole("conv_backward", "kernel")
+    stride = whole("conv_backward", "stride")
+    padding = whole("conv_backward", "padding")
+    dilation = whole("conv_backward", "dilation")
+    row = whole("conv_backward", "row")
+    column = whole("conv_backward", "column")
+    term = whole("conv_backward", "term")
 
 
 class NetworkExplorer(Explorer):

@@ -4,6 +4,7 @@ The numbers that their modules compute are held against course_lib on drawn case
 """
 
 import base64
+import itertools
 import json
 import random
 import re
@@ -331,6 +332,67 @@ def test_a_widget_in_a_notebook_keeps_its_state_in_the_book(browser, book):
     assert stored == 1
     html = (book / place).read_text(encoding="utf-8")
     assert json.dumps("E1: pooling 112 to 57") in html
+
+
+def test_backward_gradients_are_torchs_for_every_setting(browser):
+    data = files.read_data("conv_backward")
+    ranges = [
+        range(data["limits"][key][0], data["limits"][key][1] + 1)
+        for key in ("size", "kernel", "stride", "padding", "dilation")
+    ]
+    rows, expected = [], []
+    for n, k, s, p, d in itertools.product(*ranges):
+        setting = {"size": n, "kernel": k, "stride": s, "padding": p, "dilation": d}
+        rows.append([setting, data["delta"], data["x"]])
+        try:
+            out = output_size(n, k, s, p, d)
+        except ValueError:
+            expected.append(None)  # refused by both
+            continue
+        x = torch.tensor(data["x"], dtype=torch.float64)[:n, :n].requires_grad_()
+        w = torch.arange(1, k * k + 1, dtype=torch.float64).view(k, k).requires_grad_()
+        z = F.conv2d(x[None, None], w[None, None], None, s, p, d)[0, 0]
+        delta = torch.tensor(data["delta"], dtype=torch.float64)[:out, :out]
+        dx, dw = torch.autograd.grad(z, (x, w), delta)
+        expected.append({"dx": dx.tolist(), "dw": dw.tolist()})
+    assert None in expected and len(rows) == 7 * 3 * 4 * 4 * 2
+    assert call(browser, "conv_backward", "gradients", rows) == expected
+
+
+def test_the_flipped_kernel_walks_by_keys_mouse_and_touch(browser, book, places):
+    context = browser.new_context(has_touch=True, viewport=PHONE)
+    page = context.new_page()
+    page.goto(f"{book.as_uri()}/chapters/backprop/index.html")
+    box = frame(page, "conv_backward")
+    result = box.locator(".ex-result")
+    assert "2 · 9 + 0 · 7 + 3 · 3 + 1 · 1 = 28; so far 18" in result.inner_text()
+    assert "With the kernel not flipped the sum would be 32." in said(box)
+    for so_far in ("so far 18", "so far 27"):
+        box.get_by_role("button", name="One term more").tap()
+        assert so_far in result.inner_text()
+    walk = box.locator("canvas").first
+    walk.focus()
+    for key in ("Enter", "Enter"):  # the last term, then on to the next place
+        page.keyboard.press(key)
+    assert "∂L/∂x[1, 4] = 0 · 8 + 1 · 2 = 2; so far 0" in result.inner_text()
+    for key in ("Home", "ArrowDown", "ArrowDown", "ArrowRight"):
+        page.keyboard.press(key)
+    assert "∂L/∂x[2, 1] = −1 · 6 + 3 · 4 = 6" in result.inner_text()
+    where = walk.bounding_box()
+    walk.tap(position={"x": where["width"] - 4, "y": 4})
+    assert "∂L/∂x[0, 4]" in result.inner_text()
+    box.locator(".ex-side canvas").first.click(position={"x": 4, "y": 4})
+    assert "∂L/∂x[0, 0] = 1 · 5 = 5" in result.inner_text()
+
+    box.get_by_label("Example").select_option(label="1 × 1, stride 2: holes")
+    assert "x[1, 3] was read by no window" in said(box)
+    box.get_by_label("Example").select_option(label="weights of 3 × 3, stride 2")
+    assert "∂L/∂w[1, 2] = " in result.inner_text()
+    assert "w[1, 2] was used at 9 places, at 6 of them inside" in said(box)
+    box.get_by_label("N input size").fill("1")
+    box.get_by_label("P padding").fill("0")
+    assert "No output. The window spans 3 rows" in box.inner_text()
+    context.close()
 
 
 def ledger_rows(model, batch, size):

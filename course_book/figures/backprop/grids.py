@@ -37,10 +37,10 @@ def draw_conv_backward(
 ) -> Figure:
     """Draw ∂L/∂x as a convolution of the spread-out δ with the flipped kernel.
 
-    From left to right: δ and, below it, the flipped kernel; δ with S − 1 zeros
-    between its numbers and a ring of padding; ∂L/∂x. One number of ∂L/∂x and the
-    window that makes it are outlined; places that no window of the forward pass
-    reads are hatched.
+    From left to right: δ; δ with S − 1 zeros between its numbers and a ring of
+    padding; ∂L/∂x. Below: the kernel, the same flipped, and the sum that makes one
+    number of ∂L/∂x, which is outlined together with its window. Places that no
+    window of the forward pass reads are hatched.
 
     Args:
         delta: ∂L/∂z of one channel, float tensor [M, M] of whole numbers.
@@ -79,26 +79,26 @@ def draw_conv_backward(
     ring = kernel - 1 - padding
     inner = (rows - 1) * stride + 1
     wide = size + kernel - 1  # ring, δ with zeros, what the floor dropped, ring
-    height = max(wide, size, rows + kernel + 2) * CELL
+    below = 2 * TOP + wide * CELL
     axes = _inches(
-        (rows + wide + size) * CELL + 2 * GAP + 2 * EDGE, TOP + height + EDGE
+        (rows + wide + size) * CELL + 2 * GAP + 2 * EDGE,
+        below + kernel * CELL + EDGE,
     )
 
     _grid(axes, EDGE, TOP, "δ", delta, TINT)
-    below = TOP + (rows + 1.5) * CELL
-    _grid(axes, EDGE, below, "w, flipped", weight.flip(0, 1), "white")
-    _outline(axes, EDGE, below, kernel, ORANGE)
-
     left = EDGE + rows * CELL + GAP
     _title(axes, left, TOP, "δ↑ and padding" if ring else "δ↑")
+    spread = delta.new_zeros(wide, wide)
+    places = range(ring, ring + inner, stride)
     for i in range(wide):
         for j in range(wide):
             u, v = i - ring, j - ring
-            real = all(t in range(0, inner, stride) for t in (u, v))
-            value = delta[u // stride, v // stride] if real else 0.0
+            real = i in places and j in places
+            if real:
+                spread[i, j] = delta[u // stride, v // stride]
             padded = not (0 <= u < size - kernel + 1 + 2 * padding
                           and 0 <= v < size - kernel + 1 + 2 * padding)  # fmt: skip
-            _cell(axes, left + j * CELL, TOP + i * CELL, value,
+            _cell(axes, left + j * CELL, TOP + i * CELL, spread[i, j],
                   TINT if real else "white", faint=not real, dashed=padded)  # fmt: skip
     _outline(axes, left + at[1] * CELL, TOP + at[0] * CELL, kernel, ORANGE)
     _arrow(axes, left - GAP, TOP + rows * CELL / 2)
@@ -111,7 +111,38 @@ def draw_conv_backward(
                   hatched=not read[i, j])  # fmt: skip
     _outline(axes, right + at[1] * CELL, TOP + at[0] * CELL, 1, ORANGE)
     _arrow(axes, right - GAP, TOP + size * CELL / 2)
+
+    flipped = weight.flip(0, 1)
+    _grid(axes, EDGE, below, "w", weight, "white")
+    turned = EDGE + kernel * CELL + GAP
+    _grid(axes, turned, below, "w, flipped" if kernel > 1 else "", flipped, "white")
+    _outline(axes, turned, below, kernel, ORANGE)
+    _arrow(axes, turned - GAP, below + kernel * CELL / 2)
+
+    # The sum for the outlined number: only where the window meets a number of δ.
+    terms = [
+        (spread[at[0] + a, at[1] + b], flipped[a, b])
+        for a in range(kernel)
+        for b in range(kernel)
+        if at[0] + a in places and at[1] + b in places
+    ]
+    products = " + ".join(
+        f"{_signed(d, i)}·{_signed(w)}" for i, (d, w) in enumerate(terms)
+    )
+    values = " + ".join(_signed(d * w, i) for i, (d, w) in enumerate(terms))
+    end = _signed(back[at])
+    x, y = turned + kernel * CELL + 0.2, below + kernel * CELL / 2
+    text = (
+        f"{products}\n= {values} = {end}" if len(terms) > 1 else f"{products} = {end}"
+    )
+    axes.text(x, y, text, fontsize=11, color=ORANGE, va="center", linespacing=1.5)
     return axes.figure
+
+
+def _signed(value: Tensor, place: int = 0) -> str:
+    """A whole number; in brackets if it is negative and not the first of a sum."""
+    text = f"{float(value):g}".replace("-", "−")
+    return f"({text})" if value < 0 and place else text
 
 
 def _input_gradient(

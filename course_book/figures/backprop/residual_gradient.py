@@ -12,6 +12,7 @@ from course_book.figures import BLUE, GREEN, INK, MUTED, ORANGE, PINK, use_style
 
 __all__ = [
     "draw_correlations",
+    "draw_directions",
     "draw_identity",
     "draw_neighbors",
     "draw_over_depth",
@@ -70,6 +71,34 @@ def draw_products(
     return fig
 
 
+def draw_directions(
+    back: Mapping[str, Sequence[Tensor]], depths: Sequence[int]
+) -> Figure:
+    """What becomes of a circle of gradients, each panel scaled to its longest.
+
+    Args:
+        back: by kind, ``"plain"`` or ``"residual"``: after 0, 1, 2, … layers the
+            gradients [2, n], one per column.
+        depths: which of these to draw, one panel each.
+    """
+    use_style()
+    fig, axes = plt.subplots(
+        len(back), len(depths), squeeze=False, figsize=(6.4, 1.75 * len(back))
+    )
+    for line, (kind, steps) in zip(axes, back.items(), strict=True):
+        for ax, layers in zip(line, depths, strict=True):
+            gradients = (steps[layers] / steps[layers].norm(dim=0).max()).cpu()
+            ax.fill(*gradients, color=COLORS[kind], alpha=0.15, lw=0)
+            ax.plot(*gradients, color=COLORS[kind])
+            ax.plot(0, 0, "+", color=INK, markersize=5)
+            ax.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), aspect="equal")
+            ax.set(xticks=(), yticks=())
+        line[0].set_ylabel(kind)
+    for ax, layers in zip(axes[0], depths, strict=True):
+        ax.set_title(f"{layers} layer{'s' * (layers != 1)}")
+    return fig
+
+
 def draw_spectra(
     rows: Mapping[str, Mapping[str, Mapping[str, Tensor]]], floor: float = 1e-3
 ) -> Figure:
@@ -107,7 +136,7 @@ def draw_spectra(
 def draw_over_depth(
     panels: Mapping[str, Mapping[str, Sequence[float]]], *, ylabel: str
 ) -> Figure:
-    """One number before each unit and behind the last, one panel per title.
+    """One number before each unit and after the last, one panel per title.
 
     Args:
         panels: by title, then by the name of a curve (the first drawn solid, the
@@ -124,7 +153,7 @@ def draw_over_depth(
         ):
             ax.plot(range(len(numbers)), numbers, color=color, linestyle=style,
                     label=name)  # fmt: skip
-        ax.set(title=title, xlabel="behind unit (0 = at the input)", yscale="log")
+        ax.set(title=title, xlabel="after unit (0 = at the input)", yscale="log")
     axes[0][0].set(ylabel=ylabel)
     axes[0][0].legend()
     return fig
