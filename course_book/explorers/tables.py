@@ -124,7 +124,7 @@ def conv_backward() -> dict[str, Any]:
             "column": [0, max(size, kernel) - 1],
             "term": [1, largest**2],
         },
-        "height": [952, 1295],
+        "height": [952, 1275],
         "delta": delta,
         "x": x,
         "presets": [
