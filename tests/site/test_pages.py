@@ -72,17 +72,9 @@ class Visit:
     too_wide: list[str]
 
 
-# Axe walks the whole page for most rules, and half of a notebook's page is colored
-# words and parts of formulas: keep one word of each color (enough for the contrast)
-# and an empty box of the same size for each formula.
+# Half of a notebook's page is colored words and parts of formulas, which axe would
+# walk one by one: an empty box of the same size stands for each formula.
 THIN_OUT = """() => {
-    const seen = new Set();
-    for (const word of document.querySelectorAll(".highlight pre span")) {
-        const box = word.closest(".cell_output, .cell_input")?.className;
-        const kind = `${word.className} ${box}`;
-        if (seen.has(kind)) word.replaceWith(word.textContent);
-        seen.add(kind);
-    }
     for (const formula of document.querySelectorAll("mjx-container")) {
         const box = document.createElement("span");
         box.style.display = "inline-block";
@@ -91,21 +83,54 @@ THIN_OUT = """() => {
         formula.replaceChildren(box);
     }
 }"""
+# Contrast takes most of axe's time, and it is the same for all words of one look:
+# one element is marked for each combination of colors, font and place in the page.
+MARK_LOOKS = """() => {
+    const seen = new Set();
+    for (const old of document.querySelectorAll("[data-look]"))
+        delete old.dataset.look;
+    const name = box => box ? `${box.tagName}.${box.className}` : "";
+    for (const box of document.body.querySelectorAll("*")) {
+        if (![...box.childNodes].some(part => part.nodeType === 3
+            && part.data.trim())) continue;
+        const style = getComputedStyle(box);
+        let ground = box;
+        while (ground.parentElement
+            && /^rgba\\(.*, 0\\)$/.test(getComputedStyle(ground).backgroundColor))
+            ground = ground.parentElement;
+        const look = [style.color, style.fontSize, style.fontWeight, style.opacity,
+            getComputedStyle(ground).backgroundColor, name(ground), name(box),
+            name(box.parentElement)].join("|");
+        if (!seen.has(look)) box.dataset.look = seen.size;
+        seen.add(look);
+    }
+    return seen.size;
+}"""
+CONTRAST = ("color-contrast", "link-in-text-block")
 
 
-def axe(page, *rules: str) -> list[str]:
+def axe(page, *rules: str, within: str = "html") -> list[str]:
     """Serious and critical violations, of these rules or of all."""
     # Preloaded, axe would fetch style sheets from addresses of its own making.
     options = {"resultTypes": ["violations"], "preload": False}
     if rules:
         options["runOnly"] = {"type": "rule", "values": rules}
-    found = AXE.run(page, options=options).response["violations"]
-    return [
+    else:
+        options["rules"] = {rule: {"enabled": False} for rule in CONTRAST}
+    found = AXE.run(page, context=within, options=options).response["violations"]
+    violations = [
         f"{rule['id']} ({rule['impact']}): {node['html'][:200]}"
         for rule in found
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"]
     ]
+    return violations
+
+
+def contrast(page) -> list[str]:
+    """What axe says of the colors of one element of each look."""
+    assert page.evaluate(MARK_LOOKS) > 0
+    return axe(page, *CONTRAST, within="[data-look]")
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +151,10 @@ def visits(browser, book):
                 violations = {"phone": axe(page, "scrollable-region-focusable")}
                 page.set_viewport_size(DESKTOP)
                 page.wait_for_timeout(200)  # book.js waits 100 ms
-                violations["light"] = axe(page)
+                violations["light"] = axe(page) + contrast(page)
                 page.evaluate(DARK)
                 page.wait_for_timeout(50)
-                violations["dark"] = axe(page, "color-contrast", "link-in-text-block")
+                violations["dark"] = contrast(page)
             seen[name] = Visit(trouble, facts, violations, too_wide)
         return seen[name]
 
