@@ -65,12 +65,15 @@ def worst(model, images, labels, **options):
     return max(errors.values())
 
 
-# ResNet-18 and a plain net in all four ways, the others in two.
+# ResNet-18 and a plain net in all four ways, ResNet-34 and -50 in two, the deepest,
+# which are more of the same units, in one.
 WAYS = [
     (depth, stem, mode)
     for depth in ("plain", *LAYERS)
     for stem, mode in itertools.product(("imagenet", "small"), ("train", "eval"))
-    if depth in ("plain", 18) or (stem == "imagenet") == (mode == "train")
+    if depth in ("plain", 18)
+    or (depth in (34, 50) and (stem == "imagenet") == (mode == "train"))
+    or (stem, mode) == ("small", "train")
 ]
 
 

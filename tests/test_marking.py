@@ -111,12 +111,15 @@ def with_first(source, **changes):
     return notebook
 
 
-SPIN = "def square(n):\n    while True:\n        pass"
+# They sleep, so that the tests beside them have the processor.
+SPIN = "import time\n\n\ndef square(n):\n    while True:\n        time.sleep(0.01)"
 STUBBORN = """
+import time
+
 while True:
     try:
         while True:
-            pass
+            time.sleep(0.01)
     except BaseException:
         pass
 """

@@ -64,10 +64,10 @@ def call(browser, name, function, rows):
 
 @pytest.fixture(scope="session")
 def places(book):
-    """For each explorer, the pages that show it."""
+    """For each explorer, the pages that show it, the one that opens fastest first."""
     found = {name: [] for name in EXPLORERS}
-    for name in pages():
-        html = (book / f"{name}.html").read_text(encoding="utf-8")
+    texts = {n: (book / f"{n}.html").read_text(encoding="utf-8") for n in pages()}
+    for name, html in sorted(texts.items(), key=lambda item: item[1].count("math")):
         for explorer in re.findall(r'data-explorer="(\w+)"', html):
             found[explorer].append(f"{name}.html")
     return found
@@ -149,7 +149,8 @@ def looks(browser, book, places):
                     controls = box.locator("input:visible, button:visible").count()
                     words = said(box)
                     page.emulate_media(media="screen")
-                    page.reload()
+                    page.goto("about:blank")  # and back as it was at first
+                    page.goto(f"{book.as_uri()}/{place}")
                 page.set_viewport_size(PHONE)
                 settle(page)
                 frame(page, name)
@@ -456,7 +457,9 @@ def test_the_walk_counts_what_the_ledger_counts(browser):
 def test_a_unit_opens_by_keys_and_touch(browser, book, places):
     context = browser.new_context(has_touch=True, viewport=PHONE)
     page = context.new_page()
-    page.goto(f"{book.as_uri()}/{places['network'][0]}")
+    story = "chapters/structure/index.html"  # other pages open other units first
+    assert story in places["network"]
+    page.goto(f"{book.as_uri()}/{story}")
     box = frame(page, "network")
     box.get_by_role("button", name="layer3.0, special unit").tap()
     text = box.inner_text()

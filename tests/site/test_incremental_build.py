@@ -41,7 +41,7 @@ TOC = "format: jb-book\nroot: index\nchapters:\n- file: numbers\n"
 
 # Each build is a process of its own, as a reader's is, but imports Sphinx only once.
 fresh = multiprocessing.get_context("forkserver")
-fresh.set_forkserver_preload(["jupyter_book.cli.main", "myst_nb", "sphinx.builders.html"])
+fresh.set_forkserver_preload(["jupyter_book.cli.main", "myst_nb", "sphinx.writers"])
 
 
 def make(place: Path) -> None:
