@@ -33,7 +33,7 @@ MISTAKES = {
                 "F.relu(bn2(conv2(out)))\n    return out + shortcut(x)",
                 "where does the last ReLU stand",
             ),
-            ("F.relu(out + shortcut(x))", "out + shortcut(x)", "behind the addition"),
+            ("F.relu(out + shortcut(x))", "out + shortcut(x)", "after the addition"),
             ("F.relu(bn1(conv1(x)))", "bn1(conv1(x))", "between the two"),
             (" + shortcut(x)", "", "plain unit"),
             ("out + shortcut", "0.1 * out + shortcut", "without a factor"),

@@ -66,7 +66,7 @@ def check_layers(learner: Learner) -> None:
             (lambda u, c: c * sum(u) + 1, "is the stem a layer with weights as well?"),
             (
                 lambda u, c: c * sum(u),
-                "what stands before and behind the units?",
+                "what comes before and after the units?",
             ),
             (
                 lambda u, c: 2 * sum(u) + 2,
@@ -74,11 +74,11 @@ def check_layers(learner: Learner) -> None:
             ),
             (
                 lambda u, c: c * sum(u) + 2 + (3 if c == 2 else 4),
-                "projections lie beside the main path and are not counted",
+                "projections are beside the main path and are not counted",
             ),
             (
                 lambda u, c: c * sum(u) + 2 + 3,
-                "projections lie beside the main path and are not counted",
+                "projections are beside the main path and are not counted",
             ),
             (
                 lambda u, c: 2 * c * sum(u) + 3,
@@ -103,7 +103,7 @@ def check_unit(learner: Learner) -> None:
             ),
             (
                 lambda x, *layers: _unit(x, *layers, last=False),
-                "one ReLU is missing, behind the addition",
+                "one ReLU is missing, after the addition",
             ),
             (
                 lambda x, *layers: _unit(x, *layers, first=False),
@@ -204,7 +204,7 @@ def check_batch_norm(learner: Learner) -> None:
                 lambda *case: normed(*case, dims=(1,)),
                 "the mean is taken within one channel, not over the channels",
             ),
-            (lambda *case: normed(*case, outside=True), "eps stands under the root"),
+            (lambda *case: normed(*case, outside=True), "eps is under the root"),
             (
                 lambda *case: normed(*case, scale=False),
                 "γ and β have not been used",
@@ -369,7 +369,7 @@ def _unit_hint(got: object, x: Tensor, good: BasicBlock) -> str:
     if bool((got < 0).any()):
         return "no ReLU has seen these numbers: where does the last one stand?"
     if not difference(got, late[0]):
-        return "the stride sits in the wrong convolution"
+        return "the stride is in the wrong convolution"
     return "compare its forward with the figure of the residual unit"
 
 
@@ -458,7 +458,7 @@ def check_lesion(learner: Learner) -> None:
             ),
             (
                 lambda *case: [one - _whole(*case) for one in _lesion(*case)],
-                "asked is the loss itself, not by how much it has grown",
+                "return the loss itself, not by how much it has grown",
             ),
         ],
         "in a unit without its branch only the shortcut and the last ReLU are left",
