@@ -6,9 +6,11 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pytest
+import torch
 from matplotlib.patches import FancyBboxPatch
 
 from course_book.figures.structure.family import draw_error
+from course_book.figures.structure.idea import draw_idea
 from course_book.figures.structure.lineage import STEPS, WIDTH, draw_timeline
 
 
@@ -49,3 +51,16 @@ def test_every_network_stands_at_its_cost_and_error():
         "plain-34",
         "VGG",
     }
+
+
+def test_the_slide_has_both_equations_and_the_measured_numbers():
+    line = torch.linspace(-1, 1, 9)
+    figure = draw_idea([0.75, 0.2, 0.1], (line, line), (18, 25), (line, line**2))
+    texts = " ".join(text.get_text() for text in figure.axes[0].texts)
+    assert "$x_4 = H_4(H_3(H_2(H_1(x))))$" in texts
+    assert "$x_4 = x + F_1 + F_2 + F_3 + F_4$" in texts
+    assert "10 % of its sum" in texts and "18 of 25 units" in texts
+    bars = [patch.get_height() for patch in figure.axes[1].patches]
+    assert bars == [0.75, 0.2, 0.1]
+    width, height = figure.get_size_inches()
+    assert width <= 6.4 and 1.5 <= width / height <= 1.78  # fits on a slide

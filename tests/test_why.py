@@ -8,13 +8,16 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from course_book import results
-from course_book.experiments.digits import DigitsNet, remove_bn
+from course_book.experiments.degradation import train
+from course_book.experiments.digits import Digits, DigitsNet, remove_bn
 from course_book.experiments.why import (
+    SIZES,
     branch_shares,
     directions,
     lesion_errors,
     loss_slice,
     skip_init,
+    train_with,
     units_of,
     without,
 )
@@ -143,3 +146,70 @@ def test_the_table_of_lesions_has_every_unit_of_three_seeds():
     assert len(lesion_errors(rows, "residual", 56)) == 27 * 3
     assert len(lesion_errors(rows, "residual", 56, special=1)) == 2 * 3
     assert len(lesion_errors(rows, "plain", 20)) == 7 * 3
+
+
+@pytest.fixture
+def batches():
+    """Two batches of 64, in each split."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(128, 1, 8, 8, generator=generator)
+    labels = torch.arange(128) % 10
+    return Digits(*[(images, labels)] * 3)
+
+
+def test_without_a_remedy_the_training_is_that_of_degradation(batches):
+    ours, theirs = net_of("plain", 8), net_of("plain", 8)
+    errors = train_with("none", 0.03, ours, batches, epochs=2, seed=3)
+    history = train(theirs, batches, lr=0.03, epochs=2, seed=3)
+    assert errors == [row["train_error"] for row in history]
+    for key, value in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[key], value), key
+
+
+def one_step(way, size, batches):
+    """How far each weight tensor moves in one step, its length, and its gradient."""
+    net = net_of("plain", 8)
+    start = [p.detach().clone() for p in net.parameters()]
+    (images, labels), *_ = batches
+    one = Digits(*[(images[:64], labels[:64])] * 3)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    loss = cross_entropy(net(images[order]), labels[order])
+    gradients = torch.autograd.grad(loss, list(net.parameters()))
+    train_with(way, size, net, one, epochs=1, seed=0)
+    return [
+        (p.detach() - w, w, g) for p, w, g in zip(net.parameters(), start, gradients)
+    ]
+
+
+def test_per_layer_every_weight_tensor_turns_by_the_same_part(batches):
+    for step, weight, gradient in one_step("per layer", 0.1, batches):
+        if weight.ndim > 1:
+            wanted = -0.03 * (0.1 * weight.norm() * gradient / gradient.norm())
+            wanted -= 0.03 * 1e-4 * weight  # weight decay
+            torch.testing.assert_close(step, wanted, rtol=1e-3, atol=1e-6)
+
+
+def test_clipping_shortens_the_whole_gradient_to_1(batches):
+    steps = one_step("clipping", 0.1, batches)
+    length = torch.stack([g.norm() for _, _, g in steps]).norm()
+    assert length > 1
+    for step, weight, gradient in steps:
+        wanted = -0.1 * (gradient / length + 1e-4 * weight)
+        torch.testing.assert_close(step, wanted, rtol=1e-3, atol=1e-6)
+
+
+def test_the_table_of_remedies_has_the_step_sizes_that_its_trial_chose():
+    rows = results.load("why_remedies")
+    for way, sizes in SIZES.items():
+        trial = {
+            row["size"]: row["final_train_error"]
+            for row in rows
+            if (row["part"], row["way"]) == ("trial", way)
+        }
+        assert set(trial) == set(sizes)
+        best = min(trial, key=trial.get)
+        main = [r for r in rows if (r["part"], r["way"]) == ("main", way)]
+        assert {row["size"] for row in main} == {best}
+        assert sorted((r["epochs"], r["seed"]) for r in main) == [
+            (epochs, seed) for epochs in (12, 36) for seed in (0, 1, 2)
+        ]

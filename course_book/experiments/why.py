@@ -57,7 +57,7 @@ SIDE = 25  # points along each direction of a slice
 SIZES = {  # what the trial of ``remedies`` chooses from
     "clipping": (0.3, 0.1, 0.03),
     "per layer": (0.1, 0.03, 0.01),
-    "Adam": (0.01, 0.003, 0.001),
+    "Adam": (0.03, 0.01, 0.003),
 }
 TRIAL_SEED = 10
 

@@ -61,7 +61,7 @@ def draw_idea(
     for losses, color in zip(slices, (ORANGE, BLUE)):
         panels[3].plot(losses, color=color)
     words = (
-        f"the last branch is\n{shares[-1]:.0%} of its sum",
+        f"the last branch is\n{100 * shares[-1]:.0f} % of its sum",
         "between gradients\nof similar inputs",
         f"{lesion[0]} of {lesion[1]} units\ncan be taken out",
         "a valley instead\nof a plateau",
