@@ -37,7 +37,7 @@ class Layer(NamedTuple):
 class Unread(NamedTuple):
     """Rows (or pairs: rows and columns) of the input that no window reads."""
 
-    padding: Size  # rows of zeros left over at the far edge
+    padding: Size  # rows of padding left over at the far edge
     edge: Size  # real rows left over at the far edge
     between: Size  # real rows jumped over by the stride or the dilation
     read: Size  # real rows that are read: N - edge - between

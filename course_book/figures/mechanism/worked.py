@@ -128,7 +128,7 @@ def draw_products(window: Tensor, kernel: Tensor, names: Sequence[str]) -> Figur
         )
     use_style()
     window, kernel = (t.detach().cpu().long() for t in (window, kernel))
-    side, high, gap, sums, head = 0.385, 0.25, 0.14, 0.8, 0.3
+    side, high, gap, sums, head = 0.392, 0.25, 0.12, 0.72, 0.3
     block = head + window.shape[1] * high + 0.1
     right = window.shape[2] * side + gap
     end = 2 * right - gap + sums
@@ -183,7 +183,7 @@ def _whole(
     face = SIGNED(0.5 + 0.28 * value / most)
     axes.add_patch(Rectangle((x, y), *size, facecolor=face, edgecolor=FAINT, lw=0.6))
     text = str(value).replace("-", "−")
-    axes.text(x + size[0] / 2, y + size[1] / 2, text, fontsize=9.5, ha="center",
+    axes.text(x + size[0] / 2, y + size[1] / 2, text, fontsize=10, ha="center",
               va="center")  # fmt: skip
 
 
