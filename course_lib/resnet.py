@@ -270,13 +270,11 @@ def check_batch(model: ResNet, x: Tensor) -> None:
     """
     w, shape = model.conv1.weight, list(x.shape)
     channels = w.shape[1]
-    if x.ndim != 4:
+    if x.ndim != 4 or x.numel() == 0:
         raise ValueError(
-            f"x must have 4 dimensions [B, {channels}, H, W], got shape {shape}; "
-            "a single image needs x.unsqueeze(0)"
+            f"x must have 4 dimensions [B, {channels}, H, W], none of them 0, got "
+            f"shape {shape}; a single image needs x.unsqueeze(0)"
         )
-    if x.numel() == 0:
-        raise ValueError(f"x is empty: shape {shape}")
     if x.shape[1] != channels:
         raise ValueError(
             f"x must have {channels} channels, got {x.shape[1]} (shape {shape}); "

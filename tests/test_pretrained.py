@@ -19,8 +19,11 @@ from course_lib.data.classes import CRACK_CLASSES
 from course_lib.resnet import resnet18
 from course_lib.weights import WeightsError, course_resnet18
 from course_lib.weights.checkpoints import CheckpointError
-from course_lib.weights.imagenet import load_imagenet_weights
-from course_lib.weights.pretrained import load_pretrained, read_weights
+from course_lib.weights.pretrained import (
+    load_imagenet_weights,
+    load_pretrained,
+    read_weights,
+)
 
 # A small net of the family: what is read is the same for all of them.
 small = partial(resnet.ResNet, resnet.BasicBlock, (1, 1, 1, 1))

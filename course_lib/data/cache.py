@@ -1,7 +1,7 @@
 """Decode photos once; every later epoch and run maps the bytes from one file.
 
-The file is an ordinary ``.npy`` with 64 bytes more for each picture, the SHA-256 of its
-file and that of its pixels, which tell copies and later changes.
+The file is an ordinary ``.npy`` with 32 bytes more for each picture, the SHA-256 of its
+pixels, which tells copies and later changes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from course_lib.data.preprocessing import Preprocessing
 
 __all__ = ["Decoded", "decode"]
 
-_VERSION = 2  # raise it when the stored pictures would differ
+_VERSION = 3  # raise it when the stored pictures would differ
 _BLOCK = 64  # pictures that wait in memory at most
-_BROKEN = bytes(64)
+_BROKEN = bytes(32)
 _ABANDONED = 3600.0  # seconds after which nobody writes a scratch file any more
 
 
@@ -37,7 +37,6 @@ class Decoded(NamedTuple):
     """Photos as bytes on the disk."""
 
     path: Path  # of a .npy file, uint8 [N, resize, resize, 3]
-    files: list[str]  # SHA-256 of each file's bytes
     pixels: list[str]  # SHA-256 of each stored picture
     broken: dict[int, Skipped]  # by index; their pictures are black
 
@@ -90,8 +89,7 @@ def decode(
         file.seek(start)
         digests = [file.read(len(_BROKEN)) for _ in paths]
     broken = {i: _why(paths[i], path) for i, d in enumerate(digests) if d == _BROKEN}
-    files, pixels = zip(*((d[:32].hex(), d[32:].hex()) for d in digests))
-    return Decoded(path, list(files), list(pixels), broken)
+    return Decoded(path, [digest.hex() for digest in digests], broken)
 
 
 def _key(paths: Sequence[Path], how: Preprocessing) -> str:
@@ -166,17 +164,14 @@ def _all(paths: Sequence[Path], how: Preprocessing) -> Iterator[tuple]:
 
 
 def _read(path: Path, how: Preprocessing) -> tuple[bytes, bytes, list[str]]:
-    """Pixels, digests, notes; a broken photo is black and its digests are zeros."""
+    """Pixels, digest, notes; a broken photo is black and its digest is zeros."""
     try:
-        content = path.read_bytes()
-        file = io.BytesIO(content)
-        file.name = str(path)  # for messages, and for formats told by their ending
-        photo = read_photo(file, at_least=how.resize)
-    except (OSError, PhotoError):
+        photo = read_photo(path, at_least=how.resize)
+    except PhotoError:
         return bytes(how.resize**2 * how.channels), _BROKEN, []
     pixels = how.fit(photo.image).tobytes()
-    digests = b"".join(hashlib.sha256(x).digest() for x in (content, pixels))
-    return pixels, digests, [f"{path}: {note}" for note in photo.notes]
+    notes = [f"{path}: {note}" for note in photo.notes]
+    return pixels, hashlib.sha256(pixels).digest(), notes
 
 
 def _unlink(path: Path) -> None:

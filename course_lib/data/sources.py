@@ -46,7 +46,7 @@ class Source(NamedTuple):
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     note: str  # how it was split, to print
-    # Of each part, for photos from a folder: (name below it, SHA-256 of the bytes).
+    # Of each part, for photos from a folder: (name below it, SHA-256 of the pixels).
     files: tuple[list[tuple[str, str]], ...] = ([], [], [])
 
 
@@ -95,11 +95,9 @@ def source(
         facts = decoded.path, files.labels
         parts = tuple(ByteImages(*facts, part, files.classes) for part in chosen)
         made = Source(parts, files.classes, how, note)
-        if name in NAMES:
-            return made
         names = [path.relative_to(files.root).as_posix() for path in files.paths]
-        facts = [[(names[i], decoded.files[i]) for i in part] for part in chosen]
-        return made._replace(files=tuple(facts))
+        facts = [[(names[i], decoded.pixels[i]) for i in part] for part in chosen]
+        return made if name in NAMES else made._replace(files=tuple(facts))
     if no_test:
         test = ByteImages(made.parts[2].images[:0], [], classes=made.classes)
         made = made._replace(parts=(*made.parts[:2], test))

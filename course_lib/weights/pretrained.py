@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +12,17 @@ from torch import Tensor
 
 from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from course_lib.resnet import ResNet
-from course_lib.weights import course_resnet18
-from course_lib.weights.checkpoints import CheckpointError, broken_tensor, load, read
-from course_lib.weights.imagenet import imagenet_weights
+from course_lib.resnet import LAYERS, ResNet
+from course_lib.weights import WeightsError, course_resnet18
+from course_lib.weights.checkpoints import (
+    CheckpointError,
+    broken_tensor,
+    describe,
+    load,
+    read,
+)
 
-__all__ = ["Pretrained", "load_pretrained", "read_weights"]
+__all__ = ["Pretrained", "load_imagenet_weights", "load_pretrained", "read_weights"]
 
 # Where programs put a state_dict, and what wraps a network and its names.
 INSIDE = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
@@ -72,6 +78,58 @@ def load_pretrained(weights: str, model: ResNet, classes: Sequence[str]) -> Pret
     rows, message = _head(list(names), list(classes))
     _fill(model, state, rows, weights)
     return Pretrained(normalization, rows is not None, message)
+
+
+def load_imagenet_weights(model: ResNet) -> ResNet:
+    """Fill a residual net with torchvision's published weights, in place; returns it.
+
+    A head of other than 1000 classes stays as it is: that is where fine-tuning starts.
+    Raises as :func:`imagenet_weights`.
+    """
+    state, names = imagenet_weights(model)
+    whole = model.fc.out_features == len(names)
+    _fill(model, state, list(range(len(names))) if whole else None, "imagenet")
+    return model
+
+
+def imagenet_weights(model: ResNet) -> tuple[dict[str, Tensor], list[str]]:
+    """The published ``state_dict`` that fits a model, and the names of 1000 classes.
+
+    torchvision downloads the file once (47 MB for ResNet-18), keeps it in torch's
+    hub folder and checks its hash. The model has one of the five depths, the ImageNet
+    stem and three input channels.
+
+    Raises:
+        ValueError: if no published weights fit the model.
+        WeightsError: if the file can be neither found nor fetched; the message
+            says what to do.
+    """
+    import torchvision
+
+    found, entry = describe(model) or {}, {"in_channels": 3, "stem": "imagenet"}
+    for depth, layers in LAYERS.items():
+        block = "BasicBlock" if depth < 50 else "Bottleneck"
+        published = {"block": block, "layers": list(layers)} | entry
+        if published.items() <= found.items():
+            break
+    else:
+        raise ValueError(
+            f"no published weights fit {found or type(model).__name__}; use resnet18 "
+            '... resnet152 with stem="imagenet" and in_channels=3'
+        )
+    weights = getattr(torchvision.models, f"ResNet{depth}_Weights").IMAGENET1K_V1
+    try:
+        state = weights.get_state_dict(
+            progress=False, check_hash=True, map_location="cpu", weights_only=True
+        )
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise WeightsError(
+            f"torchvision's weights {weights} could not be loaded ({error}). Fetch "
+            f"{weights.url} in a browser, put the file into "
+            f"{torch.hub.get_dir()}/checkpoints in place of any damaged one there, "
+            "and call this again; or continue with the untrained model"
+        ) from error
+    return state, weights.meta["categories"]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
