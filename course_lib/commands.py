@@ -1,7 +1,5 @@
 """Around the commands: what can be typed, what is stored, text for any console."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """Where a trained network looked: Grad-CAM, and its picture."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

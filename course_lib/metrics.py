@@ -4,8 +4,6 @@ Where a number divides by zero it is 0, as in scikit-learn with ``zero_division=
 class that was never guessed has precision 0, one that never occurs recall 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -12,8 +12,6 @@ Names, shapes, initialization and results equal torchvision's, so that a
   https://arxiv.org/abs/1706.02677, for ``zero_init_residual``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The bare training loop: one pass over the data, and one pass that only measures."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any

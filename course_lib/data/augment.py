@@ -5,8 +5,6 @@ generator, so that a training that was interrupted resumes with the same views. 
 change normalized floats by shares of their spread, so any normalization will do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

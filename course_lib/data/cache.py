@@ -4,8 +4,6 @@ The file is an ordinary ``.npy`` with 32 bytes more for each picture, the SHA-25
 pixels, which tells copies and later changes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import math

@@ -1,7 +1,5 @@
 """What is no data: files and folders that people, programs and systems leave behind."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

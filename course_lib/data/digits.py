@@ -1,7 +1,5 @@
 """Handwritten digits: scikit-learn's real ones, built in, and MNIST."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Sequence

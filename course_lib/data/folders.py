@@ -4,8 +4,6 @@
 ``.ipynb_checkpoints`` for a class, and passes in silence over what it cannot read.
 """
 
-from __future__ import annotations
-
 import os
 import unicodedata
 import warnings

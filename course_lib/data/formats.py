@@ -1,7 +1,5 @@
 """Which files are photos, and what to do about those that Pillow does not read."""
 
-from __future__ import annotations
-
 import importlib
 from importlib.util import find_spec
 

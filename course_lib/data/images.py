@@ -1,7 +1,5 @@
 """A data set as one array of bytes, in memory or mapped from a file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

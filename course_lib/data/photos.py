@@ -4,8 +4,6 @@ What comes out is always an upright RGB picture with 8 bits per channel. What
 cannot be opened raises :class:`PhotoError` with the file and the reason.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import threading

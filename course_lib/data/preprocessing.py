@@ -5,8 +5,6 @@ takes; these bytes are what the cache holds. Then ``windows`` cuts ``size`` pixe
 in training at random, else the middle, and ``normalize`` makes floats of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -59,12 +57,12 @@ class Preprocessing:
             )
 
     @classmethod
-    def for_photos(cls, size: int = 224) -> Preprocessing:
+    def for_photos(cls, size: int = 224) -> "Preprocessing":
         """Photos: ImageNet's mean and std, windows of 224 of 256 pixels."""
         return cls(size, round(size * 256 / 224))
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Preprocessing:
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Preprocessing":
         """Read what :meth:`as_dict` gave, or a checkpoint of version 1.
 
         Raises:

@@ -6,8 +6,6 @@ https://doi.org/10.15142/T3TD19. Each patch has 256 × 256 px. Of the 230 photos
 patches of both labels, so whole photos are split: ``sdnet2018_photos.csv`` says how.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 import warnings

@@ -1,7 +1,5 @@
 """All that a training needs to know of its data, from one name."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Collection, Sequence

@@ -4,8 +4,6 @@ Dealt out at random, they let a network recognize the photo instead of the crack
 test then reports more than the network can do.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import warnings

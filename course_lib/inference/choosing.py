@@ -1,7 +1,5 @@
 """``fast``: try several ways to run a network, check each one, keep the fastest."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """How far a program's answers are from the model's, and how fast it is."""
 
-from __future__ import annotations
-
 import time
 from typing import NamedTuple
 

@@ -17,8 +17,6 @@ a convolution with the weights :math:`s_c W_{ck}` and the bias
 and written once less. Padding stays right, because zeros of x give the bias in both.
 """
 
-from __future__ import annotations
-
 import copy
 from collections import Counter
 

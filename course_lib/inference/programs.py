@@ -4,8 +4,6 @@ All include the conversion to their own number and memory format and back, so th
 their times compare and the caller need not know of it.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 

@@ -5,8 +5,6 @@ about the label. Each changes ``albedo``, float64 [size, size, 3], in place; ``l
 is a direction in radians. NumPy only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Where synthetic cracks run, how wide they are, where they fade. NumPy only."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

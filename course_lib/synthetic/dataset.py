@@ -1,7 +1,5 @@
 """The data set of synthetic cracks; :mod:`.scene` draws one picture of it."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor

@@ -5,8 +5,6 @@ distributions of ``Generator`` do not (NEP 19). So this module takes raw 64-bit
 words from PCG64 and turns them into numbers itself.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 __all__ = ["Draws"]
@@ -49,6 +47,6 @@ class Draws:
         """True with this probability."""
         return self.random() < probability
 
-    def split(self) -> Draws:
+    def split(self) -> "Draws":
         """A new stream, so that its length does not move the numbers after it."""
         return Draws(int(self.words.random_raw() >> 32))

@@ -4,8 +4,6 @@ NumPy only, no torch. The stream of every part is split off before the part is
 drawn, so the crack of a picture is the same at every size.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Iterator
 

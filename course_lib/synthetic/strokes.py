@@ -1,7 +1,5 @@
 """Lines with soft edges, in fractions of the side: x runs right, y down. NumPy only."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from course_lib.synthetic.draws import Draws

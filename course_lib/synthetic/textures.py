@@ -3,8 +3,6 @@
 Lengths are fractions of the picture's side. NumPy only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from itertools import product

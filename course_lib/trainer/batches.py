@@ -6,8 +6,6 @@ and the number of workers changes nothing. (A StatefulDataLoader stores where it
 instead: the state of every worker, which another number of workers cannot take up.)
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import random

@@ -5,8 +5,6 @@ every moment a whole one is there. (Lightning's and Accelerate's are not forced 
 disk before the old one goes: after a power cut there can be none.)
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import threading
@@ -170,7 +168,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.asked, self._before = False, {}
 
-    def __enter__(self) -> StopSignals:
+    def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():
             for name in ("SIGINT", "SIGTERM", "SIGHUP"):
                 number = getattr(signal, name, None)  # Windows has no SIGHUP

@@ -1,7 +1,5 @@
 """Every setting of a training, checked before anything starts, and what it makes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass

@@ -7,8 +7,6 @@ part: that is :class:`JointLoss`. (Accelerate and Lightning divide by the part's
 with class weights or uneven parts two processes are not one.)
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

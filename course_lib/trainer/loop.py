@@ -1,7 +1,5 @@
 """The trainer: fit, evaluate, and what a long training needs around them."""
 
-from __future__ import annotations
-
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """All that changes while a model is trained, and how it goes to a file and back."""
 
-from __future__ import annotations
-
 import copy
 import time
 from typing import Any

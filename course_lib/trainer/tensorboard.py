@@ -3,8 +3,6 @@
 ``tensorboard --logdir runs`` reads the files while they are being written.
 """
 
-from __future__ import annotations
-
 import copy
 import io
 import warnings

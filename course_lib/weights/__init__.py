@@ -5,8 +5,6 @@ channel, the rest as float32: about 10 MB instead of 45.
 ``python -m course_book.experiments.course_weights`` makes it again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 from pathlib import Path

@@ -4,8 +4,6 @@ Loading takes numbers, texts, lists and dictionaries only: no file can run code,
 none takes much more memory than its own size.
 """
 
-from __future__ import annotations
-
 import os
 import pickletools
 import zipfile

@@ -1,7 +1,5 @@
 """Trained weights to start from, whoever made the file: fine-tuning."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
