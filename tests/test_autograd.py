@@ -98,6 +98,7 @@ def test_products_of_matrices(sizes, left, right, seed):
     check(lambda a, b: a @ b, a, b, seed=seed)
 
 
+LOGITS = Value([[1.0, 2.0], [3.0, 4.0]])
 KEYS = [0, slice(1, 3), (..., 0), ([0, 0, 2], [1, 1, 0]), torch.tensor([2, 2, 2])]
 
 
@@ -116,6 +117,12 @@ def test_cross_entropy(batch, classes, size, seed):
         logits,
         theirs=lambda z: F.cross_entropy(z, labels),
     )
+
+
+def test_a_plain_tensor_may_stand_on_either_side():
+    left = draw(7, 3, 1)
+    for sign in (BINARY[name] for name in "+-*"):
+        check(lambda x, f=sign: f(left, x) + f(x, left), draw(8, 2), seed=9)
 
 
 def test_the_kink_of_relu_has_slope_zero():
@@ -235,6 +242,8 @@ def test_a_use_that_overwrites_another_is_caught(monkeypatch):
         ),
         (lambda: Value([[1.0]]) @ Value([1.0]), ValueError, r"\[1, 1\] @ \[1\]"),
         (lambda: Value([[1.0]]) @ Value([[1.0]] * 2), ValueError, r"@ \[2, 1\]"),
+        (lambda: cross_entropy(LOGITS, torch.tensor([0])), ValueError, r"int64 \[2\]"),
+        (lambda: cross_entropy(LOGITS, torch.tensor([0, -1])), ValueError, "got -1"),
         (lambda: Value(1.0) ** 0, ValueError, "exponent.*got 0"),
         (lambda: Value(2.0) ** Value(2.0), ValueError, "exponent"),
     ],
