@@ -1,7 +1,5 @@
 """Say what is wrong with the arguments before torch does so less clearly."""
 
-from __future__ import annotations
-
 import re
 
 import torch

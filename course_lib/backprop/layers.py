@@ -8,8 +8,6 @@ Shapes: B images, C channels in, O out, maps of H x W before and H' x W' after a
 The course's chapter on backpropagation derives all of this.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -6,8 +6,6 @@ reverse, turns the δ behind each step into the δ before it, and writes the
 gradients of the step's parameters down under their names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 

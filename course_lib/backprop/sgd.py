@@ -1,7 +1,5 @@
 """Stochastic gradient descent with momentum and weight decay, by hand."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

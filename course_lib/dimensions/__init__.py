@@ -9,8 +9,6 @@ Araujo, Norris and Sim, Computing Receptive Fields of Convolutional Neural Netwo
 (2019), https://distill.pub/2019/computing-receptive-fields.
 """
 
-from __future__ import annotations
-
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,5 @@
 """Sizes on the command line: ``python -m course_lib.dimensions``."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

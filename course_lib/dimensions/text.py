@@ -1,7 +1,5 @@
 """The size formula with its numbers written out, for notebooks and the command."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

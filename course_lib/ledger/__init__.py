@@ -17,8 +17,6 @@ What has no rule counts ``None``, such as the kept bytes of attention, which dep
 the kernel that the device chooses; :attr:`Ledger.unknown` names it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What layers and functions do to the receptive field, per axis (height, width)."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The operators behind layers and functions: their MACs, and what a CPU keeps."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

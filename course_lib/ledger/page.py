@@ -1,7 +1,5 @@
 """A ledger as HTML: a tree that folds, in a notebook or as a page of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from itertools import groupby

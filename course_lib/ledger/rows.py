@@ -1,7 +1,5 @@
 """One row of a ledger, and what rows have in common: sums, and numbers as text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 

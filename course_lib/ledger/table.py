@@ -1,7 +1,5 @@
 """All rows of a ledger: totals, subtotals, and tables for the terminal and the page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -49,7 +47,7 @@ class Ledger:
         """Bytes of activations that wait for the backward pass."""
         return sum(row.kept_bytes or 0 for row in self.rows)
 
-    def by_stage(self) -> Ledger:
+    def by_stage(self) -> "Ledger":
         """One row for each child of the model, in the order of the calls."""
         stages = []
         for name, group in groupby(self.rows, lambda row: row.name.split(".")[0]):

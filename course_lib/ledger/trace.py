@@ -1,7 +1,5 @@
 """One forward pass without numbers, on a copy of the model on torch's meta device."""
 
-from __future__ import annotations
-
 import copy
 import sys
 from collections.abc import Callable
