@@ -11,8 +11,13 @@ from torch import nn
 
 from course_book import results
 from course_book.experiments import degradation, digits
-from course_book.experiments.degradation import Setting, build, plan, train
-from course_book.experiments.digits import DigitsNet, gradient_norms, remove_bn
+from course_book.experiments.degradation import Setting, build, plan, spread, train
+from course_book.experiments.digits import (
+    DigitsNet,
+    first_to_last,
+    gradient_norms,
+    remove_bn,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -248,3 +253,18 @@ def test_load_reads_numbers_texts_and_gaps(tmp_path, monkeypatch):
 def test_an_unknown_table_is_named_beside_those_there_are(name):
     with pytest.raises(ValueError, match=r"'degradation'.*got"):
         results.load(name)
+
+
+def test_spread_is_that_of_the_rows_that_are_wanted():
+    rows = [{"depth": d, "error": e} for d, e in ((8, 9.0), (56, 1.0), (56, 4.0))]
+    found = spread(rows, "error", depth=56)
+    assert found == (2.5, 1.0, 4.0)
+    assert str(found) == "  2.5 ( 1.0 to  4.0)"
+    with pytest.raises(ValueError, match="no row of 3 has"):
+        spread(rows, "error", depth=20)
+
+
+def test_the_first_unit_is_compared_with_the_last_convolution(data):
+    norms = gradient_norms(build("plain", 8, 0), *(t[:16] for t in data.train))
+    assert len(norms) == 7  # the stem, and two convolutions in each of three units
+    assert first_to_last(norms) == norms[1] / norms[6]

@@ -22,11 +22,13 @@ import argparse
 import csv
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -40,9 +42,11 @@ __all__ = [
     "EPOCHS",
     "LEARNING_RATE",
     "Setting",
+    "Spread",
     "build",
     "evaluate",
     "plan",
+    "spread",
     "train",
 ]
 
@@ -185,6 +189,42 @@ def evaluate(net: nn.Module, data: Digits) -> dict[str, float]:
         if name == "validation_error":
             result["validation_loss"] = cross_entropy(logits, labels).item()
     return result
+
+
+class Spread(NamedTuple):
+    """Mean, lowest and highest value over the seeds of one setting."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:5.1f} ({self.low:4.1f} to {self.high:4.1f})"
+
+
+def spread(
+    rows: Sequence[Mapping[str, object]],
+    column: str = "final_train_error",
+    **wanted: object,
+) -> Spread:
+    """Mean, lowest and highest value of a column in the rows that are wanted.
+
+    Args:
+        rows: of a table.
+        column: of numbers.
+        wanted: what the other columns must hold, such as ``depth=56``.
+
+    Raises:
+        ValueError: if no row is as wanted.
+    """
+    values = [
+        row[column]
+        for row in rows
+        if all(row[key] == value for key, value in wanted.items())
+    ]
+    if not values:
+        raise ValueError(f"no row of {len(rows)} has {wanted}")
+    return Spread(fmean(values), min(values), max(values))
 
 
 def perform(run: Setting) -> list[dict[str, object]]:

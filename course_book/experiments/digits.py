@@ -6,6 +6,7 @@ section 4.2, built from the course's own units.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ __all__ = [
     "BLOCKS",
     "Digits",
     "DigitsNet",
+    "first_to_last",
     "gradient_norms",
     "load_digits",
     "remove_bn",
@@ -155,3 +157,12 @@ def gradient_norms(net: nn.Module, images: Tensor, labels: Tensor) -> list[float
     for name, buffer in net.named_buffers():
         buffer.copy_(buffers[name])
     return [gradient.norm().item() for gradient in gradients]
+
+
+def first_to_last(norms: Sequence[float]) -> float:
+    """Gradient norm in the first unit over that in the last convolution.
+
+    Args:
+        norms: as from :func:`gradient_norms`.
+    """
+    return norms[1] / norms[-1]
