@@ -190,6 +190,13 @@ MISTAKES = {
         ],
     },
     "mechanism": {
+        "pencil": [
+            ("[31,", "[28,", "pad both edges"),
+            ("8, 11, 8, 11,", "8, 11, 9, 11,", "round down"),
+            (" 11, 38", " 11, 40", "2(K − 1) + 1 rows"),
+            ("*first, ", "", "a list of 20"),
+            (" 14, 23, 23,", " 14, 23, 12,", "write the formula out"),
+        ],
         "wide-photo": [
             (
                 "*",
@@ -221,6 +228,53 @@ MISTAKES = {
             ("range(1, 8)", "range(2, 8, 2)", "odd size"),
             ("*", "return [(k, k // 2) for k in range(1, 8)]", "one row too many"),
             ("found.append((k, p))", "found.append((k, 2, p))", "pairs (K, P)"),
+        ],
+        "pad": [
+            ("2 * p), value)", "2 * p), 0)", "not always with 0"),
+            ("p : p + h, p : p + w", ":h, :w", "in the middle"),
+            ("h + 2 * p, w + 2 * p", "h + 2 * p, w", "should have the shape|raised"),
+            ("    wide[:, :, p : p + h, p : p + w] = x\n", "", "copy the map"),
+            ("*", "return F.pad(x, [0, p, 0, p], value=value)", "grows by 2p"),
+            ("*", "return F.pad(x, [0, 0, p, p], value=value)", "columns get"),
+        ],
+        "convolve": [
+            (" + bias", "", "bias of its own"),
+            (
+                "top, left = i * stride, j * stride",
+                "top, left = i, j",
+                "row i · stride",
+            ),
+            ("window[:, None] * weight", "window[:, None] * weight.mT", "exchanged"),
+            (
+                "window[:, None] * weight",
+                "window[:, None] * weight.flip(2, 3)",
+                "is not turned",
+            ),
+            (".sum(dim=(2, 3, 4))", ".mean(dim=(2, 3, 4))", "a mean divides"),
+            ("products.sum(dim=(2, 3, 4))", "products[:, :, 0].sum((2, 3))", "not one"),
+            ("*", "return F.conv2d(x, weight, bias)", "after|begins `stride` rows"),
+            (
+                "*",
+                "return F.conv2d(x, weight, bias, stride, weight.shape[-1] // 2)",
+                "no padding here",
+            ),
+        ],
+        "max-pool": [
+            ("value=-math.inf", "value=0", "a 0 beside negative values"),
+            ("value=-math.inf", "value=-1", "below −1"),
+            ("(dim=(2, 3))", "(dim=(1, 2, 3))[:, None]", "a maximum of its own"),
+            ("amax", "mean", "*"),
+            ("*", "return F.avg_pool2d(x, k, s, p)", "the mean of a window"),
+            ("*", "return F.max_pool2d(x, k, s)", "pad both edges"),
+            ("*", "return F.max_pool2d(x, k, k, p)", "not the size of the window"),
+            ("*", "return F.max_pool2d(x, k, s, p, ceil_mode=True)", "left out"),
+        ],
+        "linear": [
+            (".T", "", "which of its axes"),
+            (" + bias", "", "bias is missing"),
+            ("x @ weight.T + bias", "(x @ weight.T + bias).softmax(-1)", "logits"),
+            ("x @ weight.T + bias", "(x @ weight.T + bias).T", "images come first"),
+            ("x @ weight.T + bias", "F.relu(x @ weight.T + bias)", "may be negative"),
         ],
         "unit-parameters": [
             ("2 * out_channels  #", "0  #", "a γ and a β"),

@@ -13,6 +13,7 @@ import torch
 from exercise_mistakes import MISTAKES
 
 from course_book.exercises import NotYet
+from course_book.exercises.mechanism import DRAWN
 from course_book.exercises.runner import Learner, check, judge
 from course_lib.resnet import BasicBlock, Bottleneck, ResNet
 
@@ -93,10 +94,10 @@ def fits(hint, sentence):
     return any(part in sentence for part in hint.split("|"))
 
 
-def test_the_four_chapters_have_six_to_ten_exercises_of_each_level():
+def test_the_four_chapters_have_exercises_of_each_level():
     assert list(CHAPTERS) == ["backprop", "code", "mechanism", "structure"]
     for book in CHAPTERS.values():
-        assert 6 <= len(book.slugs) <= 10
+        assert 6 <= len(book.slugs) <= 13
         points = {
             book.cells[f"{slug}-check"]["metadata"]["nbgrader"]["points"]
             for slug in book.slugs
@@ -242,6 +243,16 @@ def test_an_interrupted_check_says_what_to_look_for():
 
     with pytest.raises(NotYet, match="a loop whose condition never becomes false"):
         endless(interrupted)
+
+
+def test_the_pencils_table_holds_the_drawn_layers():
+    page = (ROOT / "chapters" / "mechanism" / "exercises.ipynb").read_text("utf-8")
+    sources = ["".join(cell["source"]) for cell in json.loads(page)["cells"]]
+    (table,) = [text for text in sources if "tab-exercise-layers" in text]
+    rows = re.findall(r"^\|((?: \d+ \|){6})$", table, re.M)
+    numbers = [tuple(map(int, re.findall(r"\d+", row))) for row in rows]
+    assert numbers == [(k, *layer) for k, layer in enumerate(DRAWN, 1)]
+    assert len(numbers) == 20
 
 
 def test_the_instructors_page_counts_the_points():

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from course_book.exercises.random_inputs import RandomInputs
 from course_book.exercises.runner import Learner, NotYet, check, judge
-from course_book.exercises.values import describe
+from course_book.exercises.values import describe, difference
 from course_lib.dimensions import find_settings, output_size
 from course_lib.resnet import BasicBlock, conv1x1
 
@@ -29,6 +29,59 @@ def _sizes(height: int, width: int) -> list[tuple[int, int]]:
         size = output_size(size, *settings, kind=kind)
         found.append(size)
     return found
+
+
+def _drawn_layers(count: int = 20) -> list[tuple[int, int, int, int, int]]:
+    """N, K, S, P and D of small layers, for the pencil; each is another sum."""
+    draws, found = RandomInputs(5), []
+    while len(found) < count:
+        k = draws.choice((1, 2, 3, 3, 5, 7))
+        s, p = draws.integer(1, 3), draws.integer(0, k // 2)
+        n, d = draws.integer(6, 60), draws.choice((1, 1, 1, 2))
+        if n + 2 * p >= d * (k - 1) + 1 and k * s > 1:
+            found.append((n, k, s, p, d))
+    return found
+
+
+DRAWN = _drawn_layers()
+
+
+@check("all twenty, so the formula is yours")
+def check_drawn_sizes(learner: Learner) -> None:
+    """``sizes()``: the rows that come out of each of the layers in ``DRAWN``."""
+    slips = [
+        (lambda n, k, s, p, d: (n + p - d * (k - 1) - 1) // s + 1, "pad both edges"),
+        (lambda n, k, s, p, d: (n - d * (k - 1) - 1) // s + 1, "add the padding"),
+        (lambda n, k, s, p, d: (n + 2 * p - d * (k - 1) - 1) // s, "add 1 at the end"),
+        (
+            lambda n, k, s, p, d: -(-(n + 2 * p - d * (k - 1) - 1) // s) + 1,
+            "round down, not up",
+        ),
+        (lambda n, k, s, p, d: n + 2 * p - d * (k - 1), "divide by the stride"),
+        (
+            lambda n, k, s, p, d: (n + 2 * p - k) // s + 1,
+            "with D = 2 a window spans 2(K − 1) + 1 rows",
+        ),
+        (
+            lambda n, k, s, p, d: (n + 2 * p - d * k) // s + 1,
+            "between K rows there are K − 1 gaps",
+        ),
+    ]
+    got = learner()
+    if not isinstance(got, list | tuple) or len(got) != len(DRAWN):
+        raise NotYet(
+            f"{learner.name}() should be a list of {len(DRAWN)} numbers, and "
+            f"{describe(got)} came"
+        )
+    faults = []
+    for number, (layer, answer) in enumerate(zip(DRAWN, got), 1):
+        fault = difference(answer, output_size(*layer), f"layer {number}")
+        if fault:
+            hints = (hint for slip, hint in slips if answer == slip(*layer))
+            faults.append(f"{fault}; {next(hints, 'write the formula out')}")
+    if faults:
+        right = len(DRAWN) - len(faults)
+        raise NotYet(f"{right} of {len(DRAWN)} are right; {faults[0]}")
 
 
 @check("five halvings, each of which rounds up, and layer1 keeps what it gets")
@@ -164,6 +217,219 @@ def check_halving(learner: Learner) -> None:
             ),
         ],
         "try every pair in a loop, and keep those for which the formula gives n/2",
+    )
+
+
+@check("the map is in the middle, and the edge is what was asked for")
+def check_pad(learner: Learner) -> None:
+    """``pad(x, p, value)``: [B, C, H, W] to [B, C, H + 2p, W + 2p]."""
+    cases = []
+    for seed, (p, value) in enumerate(((1, 0.0), (3, 0.0), (2, -7.5), (0, 1.0))):
+        draws = RandomInputs(60 + seed)
+        x = draws.normal(2, 3, draws.integer(2, 4), draws.integer(5, 7))
+        cases.append((x, p, value))
+    judge(
+        learner,
+        cases,
+        lambda x, p, value: F.pad(x, [p] * 4, value=value),
+        [
+            (
+                lambda x, p, value: F.pad(x, [p] * 4),
+                "fill with value, not always with 0",
+            ),
+            (
+                lambda x, p, value: F.pad(x, [0, p, 0, p], value=value),
+                "there are two edges in each direction, so a side grows by 2p",
+            ),
+            (
+                lambda x, p, value: F.pad(x, [0, 2 * p, 0, 2 * p], value=value),
+                "the map belongs in the middle: its first row becomes row p",
+            ),
+            (
+                lambda x, p, value: F.pad(x, [0, 0, p, p], value=value),
+                "columns get an edge as well as rows",
+            ),
+            (
+                lambda x, p, value: F.pad(x, [p, p, 0, 0], value=value),
+                "rows get an edge as well as columns",
+            ),
+            (
+                lambda x, p, value: F.pad(x, [p] * 6, value=value),
+                "channels get no edge, only rows and columns do",
+            ),
+            (
+                lambda x, p, value: torch.full_like(F.pad(x, [p] * 4), value),
+                "the edge is right; copy the map into the middle",
+            ),
+        ],
+        "make a tensor full of value first, then copy x into its middle",
+        shown="a drawn map",
+    )
+
+
+@check("every window, every channel, and the bias")
+def check_convolve(learner: Learner) -> None:
+    """``convolve(x, weight, bias, stride)``: no padding; [B, C, H, W] to [B, O, …]."""
+    cases = []
+    for seed, stride in enumerate((1, 2, 3, 2)):
+        draws = RandomInputs(70 + seed)
+        channels, k = draws.integer(2, 4), draws.choice((2, 3))
+        x = draws.normal(2, channels, draws.integer(6, 9), draws.integer(10, 12))
+        out = channels + 1
+        cases.append((x, draws.normal(out, channels, k, k), draws.normal(out), stride))
+
+    def dense(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+        rows, columns = F.conv2d(x, weight, bias, stride).shape[2:]
+        return F.conv2d(x, weight, bias)[:, :, :rows, :columns]
+
+    judge(
+        learner,
+        cases,
+        F.conv2d,
+        [
+            (
+                lambda x, weight, bias, stride: F.conv2d(x, weight, None, stride),
+                "each output channel has a bias of its own",
+            ),
+            (
+                lambda x, weight, bias, stride: F.conv2d(x, weight, bias),
+                "a window begins `stride` rows after the one before it",
+            ),
+            (dense, "window i begins at row i · stride, not at row i"),
+            (
+                lambda x, weight, bias, stride: F.conv2d(
+                    x, weight.flip(2, 3), bias, stride
+                ),
+                "the kernel is not turned: the first number of the window meets the "
+                "first number of the kernel",
+            ),
+            (
+                lambda x, weight, bias, stride: F.conv2d(
+                    x, weight.transpose(2, 3), bias, stride
+                ),
+                "rows and columns of the kernel are exchanged",
+            ),
+            (
+                lambda x, weight, bias, stride: F.conv2d(
+                    x[:, :1], weight[:, :1], bias, stride
+                ),
+                "an output value sums over all input channels, not one",
+            ),
+            (
+                lambda x, weight, bias, stride: F.conv2d(
+                    x, weight / weight[0].numel(), bias, stride
+                ),
+                "a convolution sums its products; a mean divides them",
+            ),
+            (
+                lambda x, weight, bias, stride: F.conv2d(
+                    x, weight, bias, stride, weight.shape[-1] // 2
+                ),
+                "there is no padding here: the first window begins at row 0",
+            ),
+            (
+                lambda x, weight, bias, stride: F.conv2d(
+                    x, weight, bias * weight[0].numel(), stride
+                ),
+                "add the bias once, after the sum",
+            ),
+        ],
+        "which K rows and K columns of x does output (i, j) read?",
+        shown="a drawn map",
+    )
+
+
+@check("the largest value of every window, and padding never wins")
+def check_max_pool(learner: Learner) -> None:
+    """``max_pool(x, k, s, p)``: the maximum of each window, padding included."""
+    cases = []
+    for seed, (k, s, p) in enumerate(((3, 2, 1), (2, 2, 0), (3, 1, 1), (5, 3, 2))):
+        draws = RandomInputs(80 + seed)
+        x = draws.normal(2, 3, draws.integer(6, 9), draws.integer(10, 12))
+        cases.append((x - 2 * (seed % 2 == 0), k, s, p))  # nearly all below 0
+
+    def padded(x: Tensor, k: int, s: int, p: int) -> Tensor:
+        return F.max_pool2d(F.pad(x, [p] * 4), k, s)
+
+    judge(
+        learner,
+        cases,
+        F.max_pool2d,
+        [
+            (padded, "a 0 beside negative values wins: pad with something smaller"),
+            (
+                lambda x, k, s, p: F.max_pool2d(F.pad(x, [p] * 4, value=-1.0), k, s),
+                "there are values below −1: which number is smaller than every other?",
+            ),
+            (lambda x, k, s, p: F.max_pool2d(x, k, s), "pad both edges by p first"),
+            (
+                lambda x, k, s, p: F.max_pool2d(x, k, 1, p),
+                "a window begins s rows after the one before it",
+            ),
+            (
+                lambda x, k, s, p: F.max_pool2d(x, k, k, p),
+                "the stride is s, not the size of the window",
+            ),
+            (
+                lambda x, k, s, p: F.avg_pool2d(x, k, s, p),
+                "this is the mean of a window, not its largest value",
+            ),
+            (
+                lambda x, k, s, p: (
+                    F.max_pool2d(x, k, s, p)
+                    .amax(1, keepdim=True)
+                    .expand(-1, x.shape[1], -1, -1)
+                ),
+                "each channel keeps a maximum of its own",
+            ),
+            (
+                lambda x, k, s, p: F.max_pool2d(x, k, s, p, ceil_mode=True),
+                "a window that does not fit any more is left out",
+            ),
+        ],
+        "pad, then take the maximum over the rows and columns of each window",
+        shown="a drawn map",
+    )
+
+
+@check("a weighted sum of the features for each class, plus its bias")
+def check_linear(learner: Learner) -> None:
+    """``linear(x, weight, bias)``: [B, C], [classes, C], [classes] to [B, classes]."""
+    cases = []
+    for seed, (features, classes) in enumerate(((4, 4), (7, 3), (5, 6), (6, 1))):
+        draws = RandomInputs(90 + seed)
+        weight = draws.normal(classes, features)
+        cases.append((draws.normal(3, features), weight, draws.normal(classes)))
+    judge(
+        learner,
+        cases,
+        F.linear,
+        [
+            (
+                lambda x, weight, bias: x @ weight + bias,
+                "weight is [classes, features], so a row of it belongs to a class: "
+                "which of its axes must meet the features?",
+            ),
+            (lambda x, weight, bias: F.linear(x, weight), "the bias is missing"),
+            (
+                lambda x, weight, bias: F.linear(x, weight, bias).T,
+                "images come first, then classes",
+            ),
+            (
+                lambda x, weight, bias: F.linear(x, weight, bias).softmax(-1),
+                "return the logits: the softmax comes later",
+            ),
+            (
+                lambda x, weight, bias: F.linear(x, weight, bias).relu(),
+                "no ReLU follows the last layer: a logit may be negative",
+            ),
+            (
+                lambda x, weight, bias: F.linear(x, weight, bias)[0],
+                "return a row of logits for each image",
+            ),
+        ],
+        "multiply each feature by the weight of a class, and sum over the features",
+        shown="drawn features",
     )
 
 
