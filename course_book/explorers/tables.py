@@ -89,7 +89,7 @@ def convolution() -> dict[str, Any]:
         "presets": [
             {"label": "a small example", **start},
             *strided_layers(),
-            {"label": "E1: pooling 112 to 57", **start, **pool},
+            {"label": "pooling with K = 2: 112 to 57", **start, **pool},
             {"label": "dilated: every 2nd row", **start, "stride": 1, "dilation": 2},
         ],
     }

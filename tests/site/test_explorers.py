@@ -332,7 +332,7 @@ def test_a_widget_in_a_notebook_keeps_its_state_in_the_book(browser, book):
         stored = page.locator('[data-explorer="convolution"]').count()
     assert stored == 1
     html = (book / place).read_text(encoding="utf-8")
-    assert json.dumps("E1: pooling 112 to 57") in html
+    assert json.dumps("pooling with K = 2: 112 to 57") in html
 
 
 def test_backward_gradients_are_torchs_for_every_setting(browser):
