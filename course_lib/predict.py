@@ -23,7 +23,6 @@ import argparse
 import glob
 import os
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from course_lib.data.photos import PhotoLike
     from course_lib.data.preprocessing import Preprocessing
 
-__all__ = ["Answer", "Predictor", "load_predictor", "main", "predict"]
+__all__ = ["Answer", "Predictor", "load_predictor", "main"]
 
 
 class Answer(NamedTuple):
@@ -97,34 +96,6 @@ class Predictor(NamedTuple):
         values = logits[0].float().softmax(dim=0).tolist()
         probabilities = dict(zip(self.classes, values))
         return Answer(probabilities, notes + prepare.unseen(*size), image)
-
-
-def predict(
-    model: nn.Module,
-    photo: PhotoLike,
-    *,
-    classes: Sequence[str] = CRACK_CLASSES,
-    preprocessing: Preprocessing | None = None,
-) -> dict[str, float]:
-    """The probability of each class for one photo; they add up to 1.
-
-    Args:
-        model: returns logits [1, len(classes)].
-        photo: a path, the bytes of a file, an open file or a PIL picture.
-        classes: the names of the model's outputs, in their order.
-        preprocessing: as in training; by default ``Preprocessing.for_photos(224)``.
-
-    Raises:
-        As :meth:`Predictor.ask`; if much of the photo is not looked at, it warns.
-    """
-    from course_lib.data.photos import PhotoWarning
-    from course_lib.data.preprocessing import Preprocessing
-
-    prepare = preprocessing or Preprocessing.for_photos()
-    answer = Predictor(model, tuple(classes), prepare).ask(photo)
-    for note in answer.notes:
-        warnings.warn(note, PhotoWarning, stacklevel=2)
-    return answer.probabilities
 
 
 def load_predictor(checkpoint: str | os.PathLike, device: str = "auto") -> Predictor:

@@ -378,13 +378,16 @@ def test_bad_options_and_inputs(made):
 def test_works_where_a_model_is_asked_for_one_photo(made):
     from PIL import Image
 
-    from course_lib.predict import predict
+    from course_lib.data.preprocessing import Preprocessing
+    from course_lib.predict import Predictor
 
-    model, _, quick = made
-    photo, names = Image.new("RGB", (50, 50), (90, 120, 60)), list("abcde")
-    ours = predict(quick, photo, classes=names)
-    theirs = predict(model, photo, classes=names)
-    assert max(abs(ours[n] - theirs[n]) for n in names) < 0.05
+    photo = Image.new("RGB", (50, 50), (90, 120, 60))
+    prepare = Preprocessing.for_photos(64)
+    theirs, ours = (
+        Predictor(network, tuple("abcde"), prepare).ask(photo).probabilities
+        for network in (made[0], made[2])
+    )
+    assert max(abs(ours[n] - theirs[n]) for n in "abcde") < 0.05
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
