@@ -124,5 +124,5 @@ def test_the_library_is_small(capsys):
     assert len(entries) <= 16
     # The promise is 8,000. Until it is kept, no line more than there were when this
     # was written: lower the number with every line that goes, never raise it.
-    assert total <= 8_697
+    assert total <= 8_668
     assert taught <= 2_400
