@@ -74,7 +74,7 @@ def random_gain(
         generator: draws the gradient on the CPU, so that it is the same everywhere.
 
     Returns:
-        Length of the gradient at ``x`` over its length behind the function.
+        Length of the gradient at ``x`` over its length at the output.
     """
     with torch.enable_grad():
         point = x.detach().requires_grad_()

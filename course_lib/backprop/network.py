@@ -2,7 +2,7 @@
 
 A net is a chain of steps, and a residual unit is a step that holds a chain of its
 own. Forward walks the chain and keeps what each step saved; backward walks it in
-reverse, turns the δ behind each step into the δ before it, and writes the
+reverse, turns the δ after each step into the δ before it, and writes the
 gradients of the step's parameters down under their names.
 """
 
@@ -159,7 +159,7 @@ def chain_forward(chain: Chain, x: Tensor) -> tuple[Tensor, list[Step]]:
 def chain_backward(
     delta: Tensor, steps: list[Step], found: dict[str, Tensor]
 ) -> Tensor:
-    """From δ behind the chain to δ before it; found gets the gradients."""
+    """From δ after the chain to δ before it; found gets the gradients."""
     for step in reversed(steps):
         delta = step_backward(delta, step, found)
     return delta
