@@ -56,7 +56,7 @@ def test_heat_is_drawn_as_given():
 def test_numbers_are_written():
     (axes,) = draw_ways({"a": [1.0, 2.0], "b": [4.0]}, {"a": "A", "b": "B"}).axes
     assert [t.get_text() for t in axes.texts] == ["mean 1.5 %", "mean 4.0 %"]
-    (axes,) = draw_heads({("here", "mean"): (0, 5), ("there", "large"): (1, 83)}).axes
+    (axes,) = draw_heads({("here", "mean"): (4, 6), ("there", "large"): (80, 86)}).axes
     assert {"5 %", "83 %"} <= {t.get_text() for t in axes.texts}
     (axes,) = draw_lead([1.0, 2.0, 3.0], 2).axes
     assert axes.lines[0].get_ydata().tolist() == [1.0, 2.0, 3.0]

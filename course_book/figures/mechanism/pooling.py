@@ -14,26 +14,24 @@ __all__ = ["draw_gradients", "draw_heads", "draw_learning"]
 
 
 def draw_heads(errors: Mapping[tuple[str, str], Sequence[float]]) -> Figure:
-    """Test errors as bars, training errors as dots, one row per data set and head.
+    """Test errors of ten classes, a bar for the mean and a dot per seed.
 
     Args:
-        errors: (where the digit is, head) → training and test error in percent.
+        errors: (where the digit is, head) → test error in percent of each seed.
     """
     use_style()
     figure, axes = plt.subplots(figsize=(6.0, 0.5 * len(errors) + 0.9))
-    for row, ((_, head), (train, test)) in enumerate(errors.items()):
+    for row, ((_, head), values) in enumerate(errors.items()):
         color = ORANGE if head == "all positions" else BLUE
-        axes.barh([row], [test], 0.6, color=color)
-        axes.plot([train], [row], "o", color=INK, ms=6, clip_on=False, zorder=3)
-        inside = test > 70
-        axes.text(test - 1.5 if inside else test + 1.5, row, f"{test:.0f} %",
-                  ha="right" if inside else "left", va="center",
-                  color="white" if inside else INK)  # fmt: skip
+        mean = sum(values) / len(values)
+        axes.barh([row], [mean], 0.6, color=color)
+        axes.plot(values, [row] * len(values), "o", color=INK, ms=5, alpha=0.7)
+        axes.text(max(values) + 2.5, row, f"{mean:.0f} %", va="center")
     names = [f"{where},\n{head}" for where, head in errors]
     axes.set_yticks(range(len(names)), names)
-    axes.axvline(90, color=MUTED, lw=1.2, ls="--")
-    axes.text(91, len(names) - 0.6, "guessing", color=MUTED, va="bottom")
-    axes.set(xlim=(0, 108), xlabel="test error in % (dots: training error)")
+    axes.axvline(90, color=MUTED, lw=1.2, ls="--", ymin=0.3)
+    axes.text(89, -0.35, "guessing", color=MUTED, ha="right", va="center")
+    axes.set(xlim=(0, 108), xlabel="test error in %")
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
