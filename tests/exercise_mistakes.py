@@ -269,7 +269,7 @@ MISTAKES = {
             ("*", "return F.max_pool2d(x, k, k, p)", "not the size of the window"),
             ("*", "return F.max_pool2d(x, k, s, p, ceil_mode=True)", "left out"),
         ],
-        "linear": [
+        "fully-connected": [
             (".T", "", "which of its axes"),
             (" + bias", "", "bias is missing"),
             ("x @ weight.T + bias", "(x @ weight.T + bias).softmax(-1)", "logits"),

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from itertools import groupby
+from pathlib import Path
+from string import Template
 
 from course_lib.dimensions import unread
 from course_lib.ledger.rows import COUNTS, Row, shape_text, subtotal
@@ -11,69 +13,13 @@ HEADS = ("output", "K, S, P", "floor drops", "parameters", "MACs", "MiB out")
 HEADS += ("MiB kept", "field")
 OPEN = 10  # a branch with at most so many layers is open at first
 
-STYLE = """<style>
-.ledger { container-type: inline-size; font: 0.75rem/1.4 sans-serif; }
-.ledger .row { display: grid; gap: 0 0.5em; padding: 0.15em 0.3em;
-  grid-template-columns: repeat(3, 1fr); border-bottom: 1px solid #8886; }
-.ledger .name { grid-column: 1 / -1; padding-left: calc(var(--d) * 1em); }
-.ledger summary { cursor: pointer; list-style: none; }
-.ledger summary::-webkit-details-marker, .ledger .heads { display: none; }
-.ledger summary .name { font-weight: bold; }
-.ledger summary .name::before { content: "▸ "; }
-.ledger details[open] > summary .name::before { content: "▾ "; }
-.ledger .row > :empty { display: none; }
-.ledger b, .ledger i { font-weight: normal; opacity: 0.8; }
-.ledger .share { background: linear-gradient(#4a90d9 0 0) no-repeat
-  0 100% / calc(var(--s) * 100%) 2px; }
-@container (min-width: 43rem) {
-  .ledger .row { grid-template-columns: minmax(8em, 1fr) 8em 4.5em 5em 6.5em 8.5em
-    4.5em 4em 3.5em; }
-  .ledger .heads { display: grid; }
-  .ledger .name { grid-column: 1; }
-  .ledger .row > :empty { display: block; }
-  .ledger .row > span:not(.name) { text-align: right; }
-  .ledger .row:not(.heads) b { position: absolute; clip-path: inset(50%);
-    width: 1px; overflow: hidden; }
-}
-</style>
-"""
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ max-width: 70rem; margin: 1rem auto; padding: 0 0.5rem; }}
-body, button {{ font: 1rem sans-serif; }}
-button {{ padding: 0.3em 0.8em; }}
-@page {{ size: landscape; margin: 10mm; }}
-@media print {{ button {{ display: none; }} .row {{ break-inside: avoid; }} }}
-</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<p><button type="button">Open all</button> <button type="button">Close all</button></p>
-{tree}
-</main>
-<script>
-const fold = open => document.querySelectorAll("details details").forEach(
-  one => {{ one.open = open; }});
-document.querySelectorAll("button").forEach(
-  (button, place) => button.addEventListener("click", () => fold(place === 0)));
-addEventListener("beforeprint", () => fold(true));
-</script>
-</body>
-</html>
-"""
+FILES = Path(__file__).parent
 
 
 def page(title: str, tree: str) -> str:
     """A whole page: it needs no other file, folds, prints, and turns dark."""
-    return PAGE.format(title=escape(title), tree=tree)
+    template = (FILES / "page.html").read_text(encoding="utf-8")
+    return Template(template).substitute(title=escape(title), tree=tree)
 
 
 def fragment(
@@ -90,13 +36,14 @@ def fragment(
         totals: parameters, MACs, MiB made and kept, as text.
         notes: what the totals leave out.
     """
+    style = (FILES / "tree.css").read_text(encoding="utf-8")
     heads = "".join(f"<span><b>{head}</b></span>" for head in HEADS)
     sums = [sum(getattr(row, key) or 0 for row in rows) for key in COUNTS]
     whole = line("total", "", ["", "", "", *totals, ""], 0)
     branches = "".join(tree(rows, classes, sums, 1))
     paragraphs = "".join(f"<p>{escape(note)}</p>\n" for note in notes)
     return (
-        f'{STYLE}<div class="ledger">\n<span class="row heads">'
+        f'<style>\n{style}</style>\n<div class="ledger">\n<span class="row heads">'
         f'<span class="name"><b>layer</b></span>{heads}</span>\n'
         f"<details open><summary>{whole}</summary>\n"
         f"{branches}</details>\n{paragraphs}</div>"

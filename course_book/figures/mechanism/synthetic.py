@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from course_book.figures import BLUE, INK, MUTED, ORANGE
 
-__all__ = ["draw_auc", "draw_tiles", "draw_widths"]
+__all__ = ["draw_auc", "draw_tiles"]
 
 
 def draw_tiles(
@@ -37,30 +37,6 @@ def draw_tiles(
         shown = picture if picture.dtype == np.uint8 else np.clip(picture, 0, 1)
         ax.imshow(shown)
         ax.set_title(name, fontsize=10, fontweight="normal")
-    return figure
-
-
-def draw_widths(widths: Mapping[str, Sequence[float]], size: int) -> Figure:
-    """Draw how wide cracks are, a line per surface, over a logarithmic axis.
-
-    Args:
-        widths: widths of the cracks of each surface, as fractions of the side.
-        size: pixels per side that the axis is labeled in.
-
-    Returns:
-        The figure.
-    """
-    figure, ax = plt.subplots(figsize=(6.0, 2.9))
-    edges = np.geomspace(0.8, 0.3 * size, 22)
-    for name, values in widths.items():
-        counts, _ = np.histogram(np.asarray(values) * size, edges)
-        ax.stairs(100 * counts / len(values), edges, label=name, linewidth=2)
-    ax.set_xscale("log")
-    ticks = [1, 2, 4, 8, 16]
-    ax.set_xticks(ticks, [str(tick) for tick in ticks])
-    ax.minorticks_off()
-    ax.set(xlabel=f"width of the crack [px of {size}]", ylabel="share of cracks [%]")
-    ax.legend()
     return figure
 
 
