@@ -23,7 +23,7 @@ from course_lib.data.cache import decode
 from course_lib.data.folders import read_folder
 from course_lib.data.preprocessing import Preprocessing
 from course_lib.ledger import ledger
-from course_lib.ledger.rows import MIB
+from course_lib.ledger.table import MIB
 from course_lib.resnet import resnet, resnet18
 
 SIZES, BATCHES = (128, 160, 192, 256), (16, 32, 64, 128)

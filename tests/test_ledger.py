@@ -425,6 +425,19 @@ def test_what_torch_refuses_is_refused(size, k, s, p, d, kind):
         assert ledger(model, x.shape).rows[-1].output_shape == expected
 
 
+@pytest.mark.parametrize("extra", [0, 1, 2])
+def test_extra_rows_of_a_transposed_convolution(extra):
+    model, x = nn.ConvTranspose2d(2, 2, 3, 2, output_padding=extra), (1, 2, 4, 5)
+    if extra == 2:  # not below the stride: torch refuses it too, but not on meta
+        with pytest.raises(RuntimeError, match="output padding must be smaller"):
+            model(torch.zeros(x))
+        with pytest.raises(ValueError, match="output_padding must be below"):
+            ledger(model, x)
+    else:
+        expected = tuple(model(torch.zeros(x)).shape)
+        assert ledger(model, x).rows[-1].output_shape == expected
+
+
 def test_shared_and_unused_parameters_count_once():
     shared = nn.Linear(4, 4)
     ours = ledger(nn.Sequential(shared, nn.ReLU(), shared), (2, 4))

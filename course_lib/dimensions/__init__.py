@@ -3,8 +3,8 @@
 Pure Python, no torch. Notation: size N, kernel K, stride S, padding P, dilation D.
 Every size and setting is an int, for squares, or an (h, w) pair; results are
 pairs as soon as one argument is. Rules and refusals are those of PyTorch's Conv2d,
-MaxPool2d, AvgPool2d and ConvTranspose2d. Sources: Dumoulin and Visin, A guide to
-convolution arithmetic for deep learning (2016), https://arxiv.org/abs/1603.07285;
+MaxPool2d and AvgPool2d. Sources: Dumoulin and Visin, A guide to convolution
+arithmetic for deep learning (2016), https://arxiv.org/abs/1603.07285;
 Araujo, Norris and Sim, Computing Receptive Fields of Convolutional Neural Networks
 (2019), https://distill.pub/2019/computing-receptive-fields.
 """
@@ -17,8 +17,7 @@ from typing import Any, Literal, NamedTuple
 Size = int | tuple[int, int]
 
 # The smallest value that each argument may have.
-LEAST = {"size": 1, "kernel": 1, "stride": 1, "padding": 0, "dilation": 1}
-LEAST |= {"output_padding": 0, "target": 1}
+LEAST = {"size": 1, "kernel": 1, "stride": 1, "padding": 0, "dilation": 1, "target": 1}
 
 
 class Layer(NamedTuple):
@@ -104,41 +103,6 @@ def output_size(
             raise ValueError(
                 f"size is too small: size={n} leaves no window for kernel={k}, "
                 f"stride={s}, padding={p}, dilation={d}, even with ceil_mode"
-            )
-        return out
-
-    return _each(along, *settings)
-
-
-def transposed_size(
-    size: Size,
-    kernel: Size,
-    stride: Size = 1,
-    padding: Size = 0,
-    output_padding: Size = 0,
-    dilation: Size = 1,
-) -> Size:
-    """Rows after a transposed convolution: (N − 1)S − 2P + D(K − 1) + 1 + extra.
-
-    The extra rows are ``output_padding``, below ``stride`` or below ``dilation``:
-    they choose among the sizes that a convolution's floor makes equal. The other
-    arguments, and the errors, are those of :func:`output_size`.
-    """
-    settings = _checked(
-        size=size, kernel=kernel, stride=stride, padding=padding
-    ) + _checked(output_padding=output_padding, dilation=dilation)
-
-    def along(n: int, k: int, s: int, p: int, extra: int, d: int) -> int:
-        if extra >= max(s, d):
-            raise ValueError(
-                "output_padding must be smaller than stride or dilation, got "
-                f"output_padding={extra} for stride={s}, dilation={d}"
-            )
-        out = (n - 1) * s - 2 * p + d * (k - 1) + 1 + extra
-        if out < 1:
-            raise ValueError(
-                f"padding must leave at least one row, got padding={p}: size={n}, "
-                f"kernel={k}, stride={s}, dilation={d} leave {out}"
             )
         return out
 

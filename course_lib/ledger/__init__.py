@@ -23,8 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from course_lib.ledger.rows import MIB, Row
-from course_lib.ledger.table import Ledger
+from course_lib.ledger.table import MIB, Ledger, Row
 from course_lib.ledger.trace import Tracer, unwrap
 
 __all__ = ["Fit", "Ledger", "Row", "fits", "ledger"]
@@ -83,7 +82,6 @@ def ledger(
 class Fit(NamedTuple):
     """The largest batch that trains in a memory, and the sum behind it, in bytes."""
 
-    batch: int  # 0: not even one image fits
     memory: int
     weights: int  # parameters and buffers
     gradients: int
@@ -92,9 +90,14 @@ class Fit(NamedTuple):
     fixed: int  # kept whatever the batch: the statistics of batch normalization
     per_image: int  # kept for each image
 
+    @property
+    def batch(self) -> int:
+        """The largest batch; 0: not even one image fits."""
+        return max(0, (self.memory - self.peak(0)) // self.per_image)
+
     def peak(self, batch: int) -> int:
         """Bytes that training with this batch needs at its peak."""
-        return sum(self[2:7]) + batch * self.per_image
+        return sum(self[1:6]) + batch * self.per_image
 
     def __str__(self) -> str:
         parts = ("weights", "gradients", "optimizer", "workspace", "fixed")
@@ -145,8 +148,7 @@ def fits(
     if any(row.kept_bytes is None for row in two.rows):
         raise ValueError(f"kept bytes have no rule for {', '.join(two.unknown)}")
     per_image = three.kept_bytes - two.kept_bytes
-    fit = Fit(
-        batch=0,
+    return Fit(
         memory=memory_bytes,
         weights=two.parameter_bytes + two.buffer_bytes,
         gradients=two.trained_bytes,
@@ -155,4 +157,3 @@ def fits(
         fixed=two.kept_bytes - 2 * per_image,
         per_image=per_image,
     )
-    return fit._replace(batch=max(0, (memory_bytes - fit.peak(0)) // per_image))

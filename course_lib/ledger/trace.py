@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from course_lib.dimensions import Field
 from course_lib.ledger.fields import WINDOWS, field_after, window_of
 from course_lib.ledger.operators import Operators
-from course_lib.ledger.rows import Row
+from course_lib.ledger.table import Row
 
 # What these keep depends on the kernel that the device chooses, as for nn.RNNBase.
 FUSED = ("scaled_dot_product_attention", "multi_head_attention_forward")

@@ -12,8 +12,7 @@ from matplotlib.patches import Rectangle
 
 from course_book.figures import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, SKY
 from course_lib.dimensions import Layer, output_size
-from course_lib.ledger.rows import MIB
-from course_lib.ledger.table import Ledger
+from course_lib.ledger.table import MIB, Ledger
 
 
 def draw_far_edges(layers: Mapping[str, tuple[int, Layer]], show: int = 10) -> Figure:
