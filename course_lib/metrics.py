@@ -74,7 +74,7 @@ def _arrays(
             f"of logits, got shape {list(y.shape)} of {y.dtype}: {y.flatten()[:8]} ..."
         )
     if not torch.isfinite(z).all():
-        raise ValueError("logits hold NaN or infinity: the network has diverged")
+        raise FloatingPointError("a logit is NaN or infinite: the network has diverged")
     return z, y.to(torch.int64).numpy()
 
 
@@ -120,7 +120,8 @@ def report(
         classes: K names, in the order of the logits.
 
     Raises:
-        ValueError: if shapes, types or ranges do not agree, or a logit is not finite.
+        ValueError: if shapes, types or ranges do not agree.
+        FloatingPointError: if a logit is not finite.
     """
     z, y = _arrays(logits, labels)
     classes = tuple(map(str, classes))

@@ -70,30 +70,25 @@ class Predictor(NamedTuple):
 
         from course_lib.data.photos import PhotoError, read_photo
         from course_lib.resnet import ResNet, check_batch
+        from course_lib.training import evaluate
 
         prepare = self.preprocessing
         image, size, notes = read_photo(photo, at_least=prepare.resize, **options)
         if min(size) < 2:
             raise PhotoError(f"{photo}: {size[0]} × {size[1]} pixels show nothing")
-        parameter = next(self.model.parameters())
-        batch = prepare(image)[None].to(parameter.device, parameter.dtype)
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
-        try:
-            if isinstance(self.model, ResNet):
-                check_batch(self.model, batch)
-            with torch.inference_mode():
-                logits = self.model(batch)
-        finally:
-            for module, training in modes:  # parts may have been frozen one by one
-                module.training = training
+        batch = prepare(image)[None].to(next(self.model.parameters()).dtype)
+        if isinstance(self.model, ResNet):
+            check_batch(self.model, batch)
+        # The label, of which nothing is known, is used for the loss alone.
+        loader = [(batch, torch.tensor([0]))]
+        logits = evaluate(self.model, loader)["logits"]
         if logits.shape != (1, len(self.classes)):
             shape = f"shape {list(logits.shape)} for one photo"
             names = f"{len(self.classes)} names; give those of its outputs"
             raise ValueError(f"the model returns {shape}, and classes has {names}")
         if not logits.isfinite().all():
             raise ValueError("the network's answer is NaN or infinite: its weights are")
-        values = logits[0].float().softmax(dim=0).tolist()
+        values = logits[0].softmax(dim=0).tolist()
         probabilities = dict(zip(self.classes, values))
         return Answer(probabilities, notes + prepare.unseen(*size), image)
 
@@ -140,8 +135,7 @@ def load_predictor(checkpoint: str | os.PathLike, device: str = "auto") -> Predi
 
 def _photos(given: Iterable[str]) -> Iterator[tuple[Path, str | None]]:
     """The files of all files, folders and patterns, and why one cannot be a photo."""
-    from course_lib.data.clutter import is_clutter
-    from course_lib.data.folders import find_photos
+    from course_lib.data.folders import find_photos, is_clutter
 
     for name in given:
         if os.path.isdir(name):  # noqa: PTH112 - never raises, unlike Path.is_dir
@@ -182,19 +176,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _printable(text: object) -> str:
-    """A name or a message on one line, whatever is in it."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
-
-
 def _answer_all(predictor: Predictor, options: argparse.Namespace) -> int:
     """Print the answers; the exit code."""
-    from course_lib.data.folders import NO_IMAGE
+    from course_lib.data.folders import NO_IMAGE, printable
 
     def fail(reason: object) -> None:
         nonlocal failed
         failed += 1
-        print(f"error: {_printable(reason)}", file=sys.stderr, flush=True)
+        print(f"error: {printable(reason)}", file=sys.stderr, flush=True)
 
     limit = {"max_pixels": options.max_pixels} if options.max_pixels else {}
     failed, asked, others, stems = 0, 0, [], Counter()
@@ -202,7 +191,7 @@ def _answer_all(predictor: Predictor, options: argparse.Namespace) -> int:
         if reason == NO_IMAGE:
             others.append(photo)
             continue
-        asked, name = asked + 1, _printable(photo)
+        asked, name = asked + 1, printable(photo)
         if reason is not None:
             fail(f"{name}: {reason}")
             continue
@@ -226,9 +215,9 @@ def _answer_all(predictor: Predictor, options: argparse.Namespace) -> int:
             except OSError as error:
                 fail(f"{path} cannot be written: {error.strerror or error}")
             else:
-                print(f"  {best}: {_printable(path)}", flush=True)
+                print(f"  {best}: {printable(path)}", flush=True)
     if others:
-        kinds = f"{len(others)}, such as {_printable(others[0])}"
+        kinds = f"{len(others)}, such as {printable(others[0])}"
         print(f"left out because they are no images: {kinds}", file=sys.stderr)
     if failed:
         print(f"{failed} of {asked} photos failed, see above", file=sys.stderr)

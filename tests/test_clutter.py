@@ -1,12 +1,10 @@
 """What is never taken for data."""
 
-import sys
 from pathlib import Path
-from subprocess import run
 
 import pytest
 
-from course_lib.data.clutter import is_clutter
+from course_lib.data.folders import is_clutter
 
 CLUTTER = (
     """
@@ -39,8 +37,3 @@ def test_clutter(name):
 @pytest.mark.parametrize("name", DATA)
 def test_data(name):
     assert not is_clutter(name) and not is_clutter(Path(".hidden") / name)
-
-
-def test_is_light():
-    code = "import sys, course_lib.data.clutter as c; sys.exit('PIL' in sys.modules)"
-    assert run([sys.executable, "-c", code], check=False).returncode == 0

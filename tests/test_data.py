@@ -246,7 +246,8 @@ def test_files_that_cannot_be_photos_are_listed(folder, monkeypatch):
     }
     with pytest.raises(PhotoError, match="8 of 11 files") as caught:
         report_skipped(files.skipped, 11, folder, skip=False)
-    assert "b'/" in str(caught.value) and "... and 3 more" in str(caught.value)
+    assert r"caf\udce9.jpg: the name" in str(caught.value)
+    assert "... and 3 more" in str(caught.value)
     str(caught.value).encode()  # can be printed
     with pytest.warns(UserWarning, match="skipped 8 of 11 files"):
         report_skipped(files.skipped, 11, folder, skip=True)
@@ -277,7 +278,7 @@ def test_classes_that_look_alike(folder, name):
 
 def test_a_class_whose_name_is_not_utf8_is_named(folder):
     (folder / os.fsdecode(b"caf\xe9")).mkdir()
-    with pytest.raises(ValueError, match=r"caf\\xe9': the name is not valid UTF-8"):
+    with pytest.raises(ValueError, match=r"caf\\udce9: the name is not valid UTF-8"):
         read_folder(folder)
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from course_lib.data import formats
+from course_lib.data import photos
 from course_lib.data.folders import find_photos
 from course_lib.data.photos import (
     PhotoError,
@@ -438,7 +438,7 @@ def test_a_plugin_is_used_where_it_is_installed(tmp_path, monkeypatch):
     (tmp_path / "a.heic").write_bytes(stored(RAMP))
     assert next(find_photos(tmp_path)) == (tmp_path / "a.heic", None)
     np.testing.assert_array_equal(pixels(tmp_path / "a.heic"), RAMP)
-    assert "HEIF" in Image.ID and formats.advice(".heic") is None
+    assert "HEIF" in Image.ID and photos.advice(".heic") is None
     del sys.modules["pillow_heif"]
 
 

@@ -548,6 +548,6 @@ def test_an_answer_loads_what_it_uses(tmp_path):
     ours = {name.removeprefix("course_lib.") for name in loaded if "course_lib" in name}
     assert ours == {
         *("course_lib", "predict", "resnet", "training", "weights", "data"),
-        *("data.classes", "data.clutter", "data.folders", "data.formats"),
+        *("data.classes", "data.folders"),
         *("data.photos", "data.preprocessing", "commands"),
     }

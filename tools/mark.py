@@ -30,7 +30,7 @@ import marking
 from handout import learners_version, sources
 from mark_kernel import PRELOADED, PROCESSES, Limits, NoKernel, hide_memory
 
-from course_lib.data.clutter import is_clutter
+from course_lib.data.folders import is_clutter
 
 
 class HandIn(NamedTuple):

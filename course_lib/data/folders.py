@@ -1,30 +1,50 @@
-"""The photos of a folder, by name: which files are some, and of which class.
+"""The photos of a folder, by name: what is data at all, and of which class.
 
 ``torchvision.datasets.ImageFolder`` reads a tidy folder just as well, but takes
 ``.ipynb_checkpoints`` for a class, and passes in silence over what it cannot read.
 """
 
 import os
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from course_lib.data.clutter import is_clutter
-from course_lib.data.formats import advice, is_readable
-from course_lib.data.photos import PhotoError, Skipped
+from course_lib.data.photos import PhotoError, Skipped, advice, is_readable
 
 __all__ = [
     "PhotoFiles",
     "find_photos",
     "folders_in",
+    "is_clutter",
     "loose_photos",
+    "printable",
     "read_folder",
     "report_skipped",
 ]
 
 NO_IMAGE = "the name has no picture's ending"
+
+# Names of their own that systems, network drives and programs use.
+_NAMES = re.compile(
+    r"""
+    \.  .*                                       # hidden: .git, .DS_Store, ._x.jpg
+    | __macosx | __pycache__ | icon\r | network\ trash\ folder | temporary\ items
+    | \$recycle\.bin | \$sysreset | \$winreagent | \$windows\.~\w+
+    | system\ volume\ information | lost\+found | lost\.dir | found\.\d{3}
+    | desktop\.ini | (eh)?thumbs(_vista)?\.db(:encryptable)?
+    | @(__thumb|eadir|recently-snapshot|recycle|sharebin|tmp)  # QNAP, Synology
+    | .* @syno(eastream|resource) | \#(recycle|sharebin|snapshot)
+    | picasa\.ini | sync\.ffs_db | zbthumbnail\.info | _vti_cnf
+    | .* :zone\.identifier                        # of a download on Windows
+    | ~ (\$|syncthing~) .* | .* ~ | \# .* \#     # locks and backups of editors
+    | .* \. (tmp|temp|part|partial|filepart|crdownload|download|opdownload|aria2
+             |!ut|bak|sw[op]|lock|lnk|url|webloc)
+    """,
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
 
 
 class PhotoFiles(NamedTuple):
@@ -35,6 +55,11 @@ class PhotoFiles(NamedTuple):
     labels: list[int]  # indices into classes
     classes: tuple[str, ...]
     skipped: list[Skipped]  # files that cannot be photos
+
+
+def is_clutter(path: str | os.PathLike[str]) -> bool:
+    """Whether a path's last part is hidden, temporary or a system's own: no data."""
+    return _NAMES.fullmatch(Path(path).name) is not None
 
 
 def read_folder(
@@ -66,14 +91,12 @@ def read_folder(
         )
     files = PhotoFiles(root, [], [], tuple(names), [])
     for label, name in enumerate(names):
-        before = len(files.paths) + len(files.skipped)
-        for path, reason in find_photos(found[name]) if name in found else ():
-            if reason is None:
-                files.paths.append(path)
-                files.labels.append(label)
-            else:
-                files.skipped.append(Skipped(path, reason))
-        if classes is None and len(files.paths) + len(files.skipped) == before:
+        inside = list(find_photos(found[name])) if name in found else []
+        good = [path for path, reason in inside if reason is None]
+        files.paths.extend(good)
+        files.labels.extend([label] * len(good))
+        files.skipped.extend(Skipped(*other) for other in inside if other[1])
+        if classes is None and not inside:
             raise ValueError(
                 f"no photo below {found[name]}: add some, or remove the folder if it "
                 "is no class"
@@ -102,7 +125,7 @@ def folders_in(root: Path) -> list[Path]:
     seen: dict[str, Path] = {}
     for folder in (folder for folder in folders if not is_clutter(folder)):
         if problem := _name_problem(folder):
-            raise ValueError(f"{_printable(folder)}: {problem}")
+            raise ValueError(f"{printable(folder)}: {problem}")
         key = unicodedata.normalize("NFC", folder.name).casefold().strip()
         if key in seen:
             raise ValueError(
@@ -148,9 +171,9 @@ def _file_problem(path: Path) -> str | None:
     return None if path.stat().st_size else "the file is empty"
 
 
-def _printable(path: Path) -> str:
-    """A path for a message; one that is not UTF-8 as its bytes."""
-    return str(path) if _name_problem(path) is None else repr(os.fsencode(path))
+def printable(text: object) -> str:
+    """A name or a message on one line, whatever is in it."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def report_skipped(
@@ -159,11 +182,11 @@ def report_skipped(
     """Raise a PhotoError for files that cannot be used, or warn of them if ``skip``."""
     if not skipped:
         return
-    lines = [f"  {_printable(path)}: {reason}" for path, reason in skipped[:5]]
+    lines = [f"  {printable(path)}: {reason}" for path, reason in skipped[:5]]
     if len(skipped) > 5:
         lines.append(f"  ... and {len(skipped) - 5:,} more")
     listed = "\n".join(lines)
-    count = f"{len(skipped):,} of {total:,} files below {_printable(where)}"
+    count = f"{len(skipped):,} of {total:,} files below {printable(where)}"
     if not skip:
         raise PhotoError(
             f"{count} cannot be used:\n{listed}\nRemove or mend them, or leave them "

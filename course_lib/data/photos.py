@@ -1,22 +1,22 @@
-"""Open one photo robustly: from any camera, phone, scanner or broken download.
+"""Which files are photos, and one opened: of any camera, phone or broken download.
 
 What comes out is always an upright RGB picture with 8 bits per channel. What
 cannot be opened raises :class:`PhotoError` with the file and the reason.
 """
 
+import importlib
 import io
 import os
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-
-from course_lib.data.formats import advice, suffix_of
 
 __all__ = [
     "MAX_PIXELS",
@@ -24,6 +24,8 @@ __all__ = [
     "PhotoError",
     "PhotoWarning",
     "Skipped",
+    "advice",
+    "is_readable",
     "open_photo",
     "read_photo",
 ]
@@ -31,6 +33,14 @@ __all__ = [
 # Above this number of pixels Pillow itself calls a file a decompression bomb: a
 # few kilobytes that unpack to gigabytes. Phones' 108 megapixels are below it.
 MAX_PIXELS = 178_956_970
+
+_PILLOW = "avif bmp gif j2k jfif jp2 jpe jpeg jpg mpo pgm png pnm ppm tif tiff webp"
+IMAGE_SUFFIXES = frozenset(f".{name}" for name in _PILLOW.split())
+_RAW = "3fr arw cr2 cr3 crw dng erf iiq kdc mrw nef nrw orf pef raf raw rw2 srw x3f"
+_RAW_SUFFIXES = frozenset(f".{name}" for name in _RAW.split())
+# Formats that Pillow reads with a plugin: ending -> (module, name on PyPI).
+_HEIF, _JXL = ("pillow_heif", "pillow-heif"), ("pillow_jxl", "pillow-jxl-plugin")
+_PLUGINS = {".heic": _HEIF, ".heif": _HEIF, ".hif": _HEIF, ".jxl": _JXL}
 
 # Largest values of 8, 10, 12, 14 and 16 bits.
 _DEPTHS = (255, 1023, 4095, 16383, 65535)
@@ -60,6 +70,37 @@ class Skipped(NamedTuple):
 
     path: Path
     reason: str
+
+
+def _suffix_of(head: bytes, suffix: str) -> str:
+    """The ending that fits a file's first 16 bytes; phones often write another."""
+    if head[4:8] == b"ftyp" and head[8:11] in (b"hei", b"hev", b"mif", b"msf"):
+        return ".heic"
+    if head[:2] == b"\xff\x0a" or head[4:8] == b"JXL ":
+        return ".jxl"
+    return suffix.lower()
+
+
+def is_readable(suffix: str) -> bool:
+    """Whether Pillow reads files with this ending; loads the plugin that it takes."""
+    if suffix not in _PLUGINS:
+        return suffix in IMAGE_SUFFIXES
+    module = _PLUGINS[suffix][0]
+    if find_spec(module) is None:
+        return False
+    plugin = importlib.import_module(module)  # pillow_jxl needs no more
+    getattr(plugin, "register_heif_opener", lambda: None)()
+    return True
+
+
+def advice(suffix: str) -> str | None:
+    """What to do about a photo that Pillow cannot read; None about all other files."""
+    if suffix in _RAW_SUFFIXES:
+        return "a camera's raw file; export it as JPEG or 8-bit TIFF first"
+    if suffix in _PLUGINS and not is_readable(suffix):
+        kind, package = suffix[1:].upper(), _PLUGINS[suffix][1]
+        return f"a {kind} picture; pip install {package}, or save it as JPEG first"
+    return None
 
 
 def open_photo(
@@ -162,7 +203,7 @@ def _unlimited() -> Iterator[None]:
 
 def _decode(file: BinaryIO, name: str, at_least: int | None, max_pixels: int) -> Photo:
     file.seek(0)
-    suffix = suffix_of(file.read(16), Path(name).suffix)
+    suffix = _suffix_of(file.read(16), Path(name).suffix)
     if reason := advice(suffix):
         raise PhotoError(f"{name}: {reason}")
     with _unlimited():

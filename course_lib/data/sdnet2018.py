@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from course_lib.data.classes import CRACK_CLASSES, SURFACES
-from course_lib.data.clutter import is_clutter
-from course_lib.data.folders import PhotoFiles, find_photos
+from course_lib.data.folders import PhotoFiles, find_photos, is_clutter
 from course_lib.data.photos import Skipped
 
 __all__ = ["SourcePhoto", "find_tree", "read_sdnet2018", "source_photos"]

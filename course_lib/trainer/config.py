@@ -67,13 +67,8 @@ class TrainerConfig:
         for name in ("log_dir", "checkpoint_dir"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, str(getattr(self, name)))
-        for name, least in {
-            "epochs": 1,
-            "batch_size": 1,
-            "seed": 0,
-            "workers": 0,
-        }.items():
-            value = getattr(self, name)
+        for name in ("epochs", "batch_size", "seed", "workers"):
+            value, least = getattr(self, name), int(name in ("epochs", "batch_size"))
             fits = type(value) is int and value >= least
             self._check(name, fits, f"a whole number from {least} up")
         for name in ("momentum", "warmup", "label_smoothing", "weight_decay"):
