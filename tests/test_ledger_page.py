@@ -31,7 +31,7 @@ class Reader(HTMLParser):
             return
         self.open.append(tag)
         kind = dict(attributes).get("class")
-        if tag == "span" and kind == "row":
+        if tag == "span" and kind == "line":
             depth = self.open.count("details")
             self.lines.append((depth, "summary" in self.open, {}))
         elif tag == "span" and self.lines:

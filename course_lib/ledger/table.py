@@ -138,7 +138,7 @@ class Ledger:
         notes = "".join(f"<p>{escape(note)}</p>\n" for note in self.notes())
         return (
             f"<style>\n{part('tree.css')}</style>\n"
-            '<div class="ledger">\n<span class="row heads">'
+            '<div class="ledger">\n<span class="line heads">'
             f'<span class="name"><b>layer</b></span>{heads}</span>\n'
             f"<details open><summary>{whole}</summary>\n"
             f"{''.join(self.tree(self.rows))}</details>\n{notes}</div>"
@@ -180,7 +180,7 @@ def tree_line(
     for head, cell, part in zip(TREE_HEADS, cells, shares):
         bar = f' class="share" style="--s:{part:.3f}"' if part >= 0.001 else ""
         spans.append(f"<span{bar}>{cell and f'<b>{head}</b> {escape(cell)}'}</span>")
-    return f'<span class="row" style="--d:{depth}">{"".join(spans)}</span>\n'
+    return f'<span class="line" style="--d:{depth}">{"".join(spans)}</span>\n'
 
 
 def tree_cells(row: Row) -> list[str]:
