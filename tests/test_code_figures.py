@@ -11,6 +11,7 @@ import torch
 from matplotlib.colors import to_rgb
 
 from course_book.figures.code.debugging_clinic import draw_silent
+from course_book.figures.code.growing_the_loop import draw_errors, draw_resumed
 from course_book.figures.code.judging import COUNTS, draw_answers, draw_confusion
 from course_book.figures.code.preprocessing import draw_inputs, draw_lost, draw_resized
 from course_book.figures.code.skip_zoo import draw_zoo
@@ -151,3 +152,22 @@ def test_the_zoo_draws_mean_losses_and_the_last_errors():
         [[40, 1]],
     ]
     assert [label.get_text() for label in right.get_yticklabels()] == ["a", "b"]
+
+
+def test_every_seed_has_its_line_in_percent():
+    runs = {"a": [[0.5, 0.1], [0.4, 0.2]], "b": [[0.3, 0.05]]}
+    panels = draw_errors(runs).axes
+    assert [ax.get_title(loc="left") for ax in panels] == ["a", "b"]
+    drawn = [[list(line.get_ydata()) for line in ax.lines] for ax in panels]
+    assert drawn == [[[50, 10], [40, 20]], [[30, 5]]]
+
+
+def test_a_training_resumed_whole_lies_on_the_one_without_interruption():
+    losses = [2.0, 1.0, 0.5, 0.25]
+    curves = {"whole": losses, "resumed": losses, "weights": [2.0, 1.0, 0.9, 0.8]}
+    lines = draw_resumed(curves, 2).axes[0].lines
+    wide, thin, other = (list(line.get_ydata()) for line in lines[:3])
+    assert wide == thin != other
+    assert wide[0] == 2.0 and wide[:2] == other[:2]
+    assert lines[0].get_linewidth() > lines[1].get_linewidth()
+    assert list(lines[3].get_xdata()) == [2, 2]
