@@ -18,23 +18,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-__all__ = [
-    "LAYERS",
-    "BasicBlock",
-    "Bottleneck",
-    "PlainBlock",
-    "ResNet",
-    "check_batch",
-    "plain18",
-    "plain34",
-    "resnet",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-]
-
 # Residual units per stage, table 1 of the paper.
 LAYERS = {
     18: (2, 2, 2, 2),
@@ -216,12 +199,10 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(
                     module.weight, mode="fan_out", nonlinearity="relu"
                 )
-        if zero_init_residual:
-            for module in self.modules():
-                if isinstance(module, Bottleneck):
-                    nn.init.zeros_(module.bn3.weight)
-                elif isinstance(module, BasicBlock):
-                    nn.init.zeros_(module.bn2.weight)
+            elif zero_init_residual and isinstance(module, Bottleneck):
+                nn.init.zeros_(module.bn3.weight)
+            elif zero_init_residual and isinstance(module, BasicBlock):
+                nn.init.zeros_(module.bn2.weight)
 
     def _make_layer(
         self, block: type[nn.Module], width: int, count: int, stride: int = 1

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-__all__ = ["evaluate", "pick_device", "train_one_epoch", "training_steps"]
-
 Batches = Iterable[tuple[Tensor, Tensor]]  # images [B, C, H, W] and int64 labels [B]
 
 

@@ -15,9 +15,7 @@ from typing import Any, Union
 import torch
 from torch import Tensor
 
-from course_lib.backprop.checks import check_labels
-
-__all__ = ["Value", "cross_entropy", "topological_order", "undo_broadcast"]
+from course_lib.backprop.layers import check_labels
 
 # A value, and a function from δ, the gradient at a result, to this value's share of it.
 Parent = tuple["Value", Callable[[Tensor], Tensor]]
@@ -190,7 +188,7 @@ def undo_broadcast(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def cross_entropy(logits: Value, labels: Tensor) -> Value:
     """The mean of −ln p over a batch: logits [B, O], the true classes int64 [B]."""
-    check_labels(labels, logits.data, logits.data.shape[1], None, 0.0)
+    check_labels(labels, *logits.data.shape)
     # Less the largest logit, as a constant: p is the same, and exp cannot overflow.
     z = logits - logits.data.amax(dim=1, keepdim=True)
     log_p = z - z.exp().sum(dim=1, keepdim=True).log()

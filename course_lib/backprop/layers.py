@@ -22,11 +22,6 @@ def _pair(value: Pair) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-def _per_channel(values: Tensor) -> Tensor:
-    """[C] to [C, 1, 1]: one value for all places of a channel's maps."""
-    return values.view(-1, 1, 1)
-
-
 def conv2d_forward(
     x: Tensor,
     w: Tensor,
@@ -127,8 +122,8 @@ def batch_norm_forward(
     m = z.numel() // z.shape[1]  # values per channel: B·H·W
     biased = var * ((m - 1) / m) if own else var
     inv_sigma = (biased + eps).rsqrt()
-    z_hat = z - _per_channel(mu)
-    z_hat *= _per_channel(inv_sigma)
+    z_hat = z - mu[:, None, None]
+    z_hat *= inv_sigma[:, None, None]
     return y, (z_hat, gamma, inv_sigma, own, (mu, var))
 
 
@@ -140,13 +135,13 @@ def batch_norm_backward(delta: Tensor, saved: Saved) -> tuple[Tensor, Tensor, Te
     dbeta = delta.sum(dim=(0, 2, 3))
     dgamma = (delta * z_hat).sum(dim=(0, 2, 3))
 
-    scale = _per_channel(gamma * inv_sigma)
+    scale = (gamma * inv_sigma)[:, None, None]
     if not own:  # μ and σ are constants: there is only the direct path
         return delta * scale, dgamma, dbeta
     # z also moves μ and σ of its channel. These two paths take away from δ its mean
     # and its share along ẑ; in place, because new memory costs more than the sums.
-    dz = delta - _per_channel(dbeta / m)
-    dz.addcmul_(z_hat, _per_channel(dgamma / m), value=-1)  # − ẑ · mean of δ ẑ
+    dz = delta - (dbeta / m)[:, None, None]
+    dz.addcmul_(z_hat, (dgamma / m)[:, None, None], value=-1)  # − ẑ · mean of δ ẑ
     dz *= scale
     return dz, dgamma, dbeta
 
@@ -220,6 +215,22 @@ def linear_backward(
     dw = delta.T @ x  # ∂L/∂w[o,c] = Σ_b δ[b,o] · x[b,c]: two indices, not one
     db = delta.sum(dim=0) if has_bias else None
     return dx, dw, db
+
+
+def check_labels(labels: Tensor, images: int, classes: int) -> None:
+    """Refuse labels that are not one class for each image, int64 [B]."""
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"labels must be a tensor, got {type(labels).__name__}")
+    if labels.dtype != torch.int64 or labels.shape != (images,):
+        raise ValueError(
+            f"labels must be int64 [{images}], one class per image, got "
+            f"{labels.dtype} {list(labels.shape)}"
+        )
+    for wrong in labels[(labels < 0) | (labels >= classes)][:1].tolist():
+        raise ValueError(
+            f"labels must lie in 0 ... {classes - 1}, as there are {classes} "
+            f"outputs, got {wrong}"
+        )
 
 
 def cross_entropy_forward(

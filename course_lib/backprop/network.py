@@ -6,6 +6,7 @@ reverse, turns the δ after each step into the δ before it, and writes the
 gradients of the step's parameters down under their names.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -13,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.backprop import layers
-from course_lib.backprop.checks import check_labels, check_model
-from course_lib.resnet import BasicBlock, Bottleneck, PlainBlock, ResNet
-
-__all__ = ["Step", "backward", "forward", "gradients", "update_running_statistics"]
+from course_lib.resnet import BasicBlock, Bottleneck, PlainBlock, ResNet, check_batch
 
 Chain = Iterator[tuple[str, nn.Module]]
+# Whoever overrides one of these computes something that the chains do not know.
+KNOWN_FORWARDS = {kind.forward for kind in (ResNet, BasicBlock, Bottleneck, PlainBlock)}
 
 
 class Step(NamedTuple):
@@ -34,9 +34,6 @@ def gradients(
     model: ResNet,
     images: Tensor,
     labels: Tensor,
-    *,
-    weight: Tensor | None = None,
-    label_smoothing: float = 0.0,
 ) -> dict[str, Tensor]:
     """Gradient of the cross-entropy in every parameter of a net, without autograd.
 
@@ -49,8 +46,6 @@ def gradients(
         model: any of the course's nets, residual (18 to 152) or plain.
         images: [B, C, H, W], of the parameters' dtype and device.
         labels: the true classes, int64 [B].
-        weight: of each class [num_classes], as for ``nn.CrossEntropyLoss``.
-        label_smoothing: as for ``nn.CrossEntropyLoss``, 0 to 1.
 
     Returns:
         One tensor for each name of ``model.named_parameters()``, in that order and
@@ -61,16 +56,12 @@ def gradients(
         ValueError: names the argument, its value and the remedy.
     """
     check_model(model, images)
-    check_labels(labels, images, model.fc.out_features, weight, label_smoothing)
+    layers.check_labels(labels, len(images), model.fc.out_features)
     with torch.autocast(images.device.type, enabled=False):
         logits, saved = chain_forward(_net(model), images)
-        _, saved_loss = layers.cross_entropy_forward(
-            logits, labels, weight=weight, label_smoothing=label_smoothing
-        )
-        delta = layers.cross_entropy_backward(1.0, saved_loss)
-        found = backward(delta, saved)
-    names = [name for name, _ in model.named_parameters()]
-    return {name: found[name] for name in [*names, "input"]}
+        _, saved_loss = layers.cross_entropy_forward(logits, labels)
+        found = backward(layers.cross_entropy_backward(1.0, saved_loss), saved)
+    return {name: found[name] for name in [*dict(model.named_parameters()), "input"]}
 
 
 @torch.no_grad()
@@ -111,6 +102,26 @@ def update_running_statistics(saved: list[Step]) -> None:
             for running, of_batch in ((bn.running_mean, mu), (bn.running_var, var)):
                 running.mul_(1 - bn.momentum).add_(of_batch, alpha=bn.momentum)
             bn.num_batches_tracked += 1
+
+
+def check_model(model: ResNet, images: Tensor) -> None:
+    """Refuse a model or images that the backward pass by hand does not fit."""
+    if not isinstance(model, ResNet):
+        kind = f"{type(model).__module__}.{type(model).__name__}"
+        raise TypeError(
+            f"model must be a net of course_lib.resnet, got {kind}; load its "
+            "state_dict into one of resnet18() ... resnet152(), or unwrap it"
+        )
+    for name, module in model.named_modules():
+        whole_or_unit = re.fullmatch(r"(layer\d\.\d+)?", name)
+        if whole_or_unit and type(module).forward not in KNOWN_FORWARDS:
+            raise TypeError(
+                f"{name or 'model'} is a {type(module).__name__} with a forward of its "
+                "own; its backward by hand is not known"
+            )
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images must be a tensor, got {type(images).__name__}")
+    check_batch(model, images)
 
 
 # Chains of steps -----------------------------------------------------------------

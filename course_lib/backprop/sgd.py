@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-__all__ = ["sgd_step"]
-
 
 @torch.no_grad()
 def sgd_step(
