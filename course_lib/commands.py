@@ -10,17 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "any_console",
-    "check_split",
-    "given_options",
-    "quoted",
-    "say",
-    "train_parser",
-    "train_settings",
-    "write_json",
-]
-
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 ARCHITECTURES += ("plain18", "plain34")
 FRESH, TUNING = 2e-3, 3e-4
@@ -33,7 +22,6 @@ VIEWS = {
 # A folder of photos is only mirrored: who knows what is up in them?
 AUGMENT = {"synthetic": "photo", "sdnet2018": "photo", "digits": "digits"}
 AUGMENT["mnist"] = "digits"
-
 
 # These may change on --resume.
 FREE = ("root", "download", "cache", "device", "workers", "quiet")
@@ -69,11 +57,10 @@ def train_parser(description: str | None = None) -> argparse.ArgumentParser:
     )
     add, switch = result.add_argument_group("data").add_argument, "store_true"
     text = (
-        "needed by a new run: a data set of the course, or a folder of photos with one "
-        "folder per class, which is split 70:15:15, patches of one photo together "
-        "where the names tell (7001-115.jpg is of 7001); or with train, validation "
-        "and test folders that hold the class folders; what is missing of the last "
-        "two is taken from train"
+        "needed by a new run: a data set of the course; a folder of photos with one "
+        "folder per class, split 70:15:15, patches (7001-115.jpg is of 7001) together; "
+        "or with such folders below train, validation and test, of which the last two "
+        "are taken from train if they are missing"
     )
     add("--data", metavar="synthetic|sdnet2018|digits|mnist|DIR", help=text)
     text = "where sdnet2018 or mnist is (default: data)"

@@ -8,8 +8,6 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["grad_cam", "overlay"]
-
 
 def grad_cam(
     model: nn.Module,

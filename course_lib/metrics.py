@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Report", "calibration_error", "report"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -40,22 +38,19 @@ class Report:
 
     def table(self) -> str:
         """A text table: one line per class, then the totals."""
-        width = max(len("macro mean"), *map(len, self.classes))
-        lines = [f"{'':{width}}  precision  recall     F1  pictures"]
-        rows = zip(self.classes, self.precision, self.recall, self.f1, self.support)
-        lines += [
-            f"{name:{width}}  {p:9.3f}  {r:6.3f}  {f:5.3f}  {count:8,}"
+        rows = [*zip(self.classes, self.precision, self.recall, self.f1, self.support)]
+        means = self.precision.mean(), self.recall.mean(), self.macro_f1
+        rows.append(("macro mean", *means, self.n))
+        width = max(len(name) for name, *_ in rows)
+        lines = "".join(
+            f"{name:{width}}  {p:9.3f}  {r:6.3f}  {f:5.3f}  {count:8,}\n"
             for name, p, r, f, count in rows
-        ]
-        lines.append(
-            f"{'macro mean':{width}}  {self.precision.mean():9.3f}  "
-            f"{self.recall.mean():6.3f}  {self.macro_f1:5.3f}  {self.n:8,}"
         )
-        lines.append(
+        return (
+            f"{'':{width}}  precision  recall     F1  pictures\n{lines}"
             f"accuracy {self.accuracy:.3f}, loss {self.loss:.3f}, "
             f"calibration error {self.calibration_error:.3f}"
         )
-        return "\n".join(lines)
 
 
 def _arrays(

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from course_lib.data.photos import PhotoLike
     from course_lib.data.preprocessing import Preprocessing
 
-__all__ = ["Answer", "Predictor", "load_predictor", "main"]
-
 
 class Answer(NamedTuple):
     """What a network says about one photo."""

@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from course_lib.data.sources import Source
     from course_lib.trainer import Trainer
 
-__all__ = ["main"]
-
 PATIENCE = timedelta(hours=6)  # of the others while one process prepares the data
 
 

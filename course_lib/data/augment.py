@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-__all__ = ["AUGMENTATIONS", "digit_views", "flip_views", "photo_views"]
-
 TURN, SHIFT, STRETCH = 10.0, 0.08, 0.1  # of digits: degrees, shares of the size
 
 

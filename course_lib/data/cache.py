@@ -23,8 +23,6 @@ import numpy as np
 from course_lib.data.photos import PhotoError, PhotoWarning, Skipped, read_photo
 from course_lib.data.preprocessing import Preprocessing
 
-__all__ = ["Decoded", "decode"]
-
 _VERSION = 3  # raise it when the stored pictures would differ
 _BLOCK = 64  # pictures that wait in memory at most
 _BROKEN = bytes(32)
@@ -64,8 +62,8 @@ def decode(
         OSError: if a photo has vanished, the disk is full, or the folder cannot be
             written to; nothing of the file is left then.
     """
-    head, side = io.BytesIO(), (how.resize, how.resize)
-    shape = (len(paths), *side, 3) if how.channels == 3 else (len(paths), *side)
+    head, color = io.BytesIO(), (3,) if how.channels == 3 else ()
+    shape = (len(paths), how.resize, how.resize, *color)
     facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(head, facts)
     start = head.tell() + math.prod(shape)
@@ -157,8 +155,7 @@ def _all(paths: Sequence[Path], how: Preprocessing) -> Iterator[tuple]:
     """In order, with a thread per processor, since Pillow lets them run."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(paths), _BLOCK):
-            block = paths[start : start + _BLOCK]
-            yield from pool.map(partial(_read, how=how), block)
+            yield from pool.map(partial(_read, how=how), paths[start : start + _BLOCK])
 
 
 def _read(path: Path, how: Preprocessing) -> tuple[bytes, bytes, list[str]]:

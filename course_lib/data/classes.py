@@ -3,8 +3,6 @@
 The order is fixed for good: an odd label is a crack, and ``label // 2`` the surface.
 """
 
-__all__ = ["CRACK_CLASSES", "SURFACES"]
-
 SURFACES = ("deck", "pavement", "wall")
 CRACK_CLASSES = (
     "uncracked deck",

@@ -11,8 +11,6 @@ from PIL import Image
 from course_lib.data.images import ByteImages
 from course_lib.data.splits import SPLITS
 
-__all__ = ["digits", "mnist"]
-
 _CLASSES = tuple("0123456789")
 
 

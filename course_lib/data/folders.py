@@ -14,17 +14,6 @@ from typing import NamedTuple
 
 from course_lib.data.photos import PhotoError, Skipped, advice, is_readable
 
-__all__ = [
-    "PhotoFiles",
-    "find_photos",
-    "folders_in",
-    "is_clutter",
-    "loose_photos",
-    "printable",
-    "read_folder",
-    "report_skipped",
-]
-
 NO_IMAGE = "the name has no picture's ending"
 
 # Names of their own that systems, network drives and programs use.

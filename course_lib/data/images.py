@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-__all__ = ["ByteImages"]
-
 
 class ByteImages(Dataset):
     """Pictures as bytes with labels, read a batch at a time.

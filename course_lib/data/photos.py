@@ -18,18 +18,6 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = [
-    "MAX_PIXELS",
-    "Photo",
-    "PhotoError",
-    "PhotoWarning",
-    "Skipped",
-    "advice",
-    "is_readable",
-    "open_photo",
-    "read_photo",
-]
-
 # Above this number of pixels Pillow itself calls a file a decompression bomb: a
 # few kilobytes that unpack to gigabytes. Phones' 108 megapixels are below it.
 MAX_PIXELS = 178_956_970

@@ -14,8 +14,6 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Preprocessing"]
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 LARGEST = 4096  # pixels per side: a checkpoint may claim any, and this takes 1 GB

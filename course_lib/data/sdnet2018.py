@@ -17,8 +17,6 @@ from course_lib.data.classes import CRACK_CLASSES, SURFACES
 from course_lib.data.folders import PhotoFiles, find_photos, is_clutter
 from course_lib.data.photos import Skipped
 
-__all__ = ["SourcePhoto", "find_tree", "read_sdnet2018", "source_photos"]
-
 _FOLDERS = ("D/UD", "D/CD", "P/UP", "P/CP", "W/UW", "W/CW")  # by label
 _NAME = re.compile(r"((\d+)-\d+(?:_\d+)?)\.jpe?g", re.IGNORECASE)
 

@@ -23,8 +23,6 @@ from course_lib.data.sdnet2018 import read_sdnet2018
 from course_lib.data.splits import SPLITS, split_photos
 from course_lib.synthetic import SyntheticCracks
 
-__all__ = ["NAMES", "SIZES", "Source", "source"]
-
 NAMES = ("synthetic", "sdnet2018", "digits", "mnist")
 SIZES = {"synthetic": 64, "sdnet2018": 224, "digits": 16, "mnist": 28}
 FOLDER_SIZE = 224

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["SPLITS", "split_photos"]
-
 SPLITS = ("train", "validation", "test")
 
 # 7001-115.jpg is a patch of 7001; IMG_20240101_123456.jpg is one of nothing.
@@ -114,11 +112,11 @@ def _by_class(
         units: dict[int, list[int]] = {}
         for index in mine:
             units.setdefault(copies[index], []).append(index)
-        waiting, share = list(units.values()), max(1, round(0.15 * len(mine)))
+        waiting = sorted(units.values(), key=len)  # many copies: for training
+        share = max(1, round(0.15 * len(mine)))
         for left, part in zip(range(len(parts), 0, -1), parts):
-            small = [unit for unit in waiting if len(unit) <= share]
             taken: list[int] = []
-            for unit in small or [min(waiting, key=len)]:
+            for unit in list(waiting):
                 fits = len(taken) + len(unit) <= share or not taken
                 if fits and len(waiting) > left:
                     waiting.remove(unit)

@@ -19,8 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
-__all__ = ["Plan", "derive", "in_order", "load", "random_state_kept", "seed_all"]
-
 
 def derive(*numbers: int | str) -> int:
     """A seed of 63 bits from other numbers: neighbors give unrelated ones."""

@@ -18,8 +18,6 @@ import torch
 
 from course_lib.weights.checkpoints import FORMAT, KEYS, CheckpointError, load
 
-__all__ = ["Folder", "StopSignals", "TrainingInterrupted", "save", "write"]
-
 RESUME_KEYS = ("best", "images", "optimizer", "scaler", "scheduler", "step", "sums")
 
 

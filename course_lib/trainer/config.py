@@ -9,14 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = [
-    "TrainerConfig",
-    "native_bf16",
-    "optimizer_for",
-    "precision_type",
-    "schedule_for",
-]
-
 CHOICES = {
     "optimizer": ("adam", "adamw", "sgd"),
     "precision": ("auto", "fp32", "bf16", "fp16"),

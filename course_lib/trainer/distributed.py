@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 from course_lib.training import pick_device
 
-__all__ = ["JointLoss", "PeerLostError", "World", "process_group", "world"]
-
 SILENCE = timedelta(minutes=5)  # a peer that says nothing for so long is dead
 _GROUPS: list[Any] = []
 

@@ -21,8 +21,6 @@ from course_lib.trainer.state import History, State
 from course_lib.training import evaluate, training_steps
 from course_lib.weights.checkpoints import CheckpointError
 
-__all__ = ["Trainer"]
-
 SAVE_SECONDS = 300.0  # between two checkpoints within an epoch
 AGREE_STEPS = 16  # steps between two questions of all processes whether to stop
 LOOK_STEPS = 20  # steps between two losses in the bar: each makes a GPU wait

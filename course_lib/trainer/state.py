@@ -12,8 +12,6 @@ from course_lib.trainer import distributed
 from course_lib.trainer.config import TrainerConfig, optimizer_for, schedule_for
 from course_lib.weights.checkpoints import CheckpointError, describe
 
-__all__ = ["History", "RunningTotals", "State"]
-
 
 class History(list):
     """One row per epoch: a dictionary of numbers.

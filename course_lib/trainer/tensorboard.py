@@ -20,8 +20,6 @@ except ImportError as error:
         "train with log_dir=None"
     ) from error
 
-__all__ = ["TensorBoardLog"]
-
 BINS = 64  # of each histogram, from the least to the greatest value
 
 
