@@ -13,8 +13,6 @@ from course_lib.inference.folding import fold
 from course_lib.inference.programs import Formatted, Program, as_graph, compiled
 from course_lib.trainer.config import native_bf16
 
-__all__ = ["BF16_BOUND", "FP32_BOUND", "Check", "Fast", "Trial", "check", "fast"]
-
 FP32_BOUND = 1e-5  # relative error of the logits: other order of the same sums
 BF16_BOUND = 1e-2  # numbers of 8 significant bits, of which each map loses some
 _GAIN = 1.03  # a later way must be so much faster than a simpler one to be kept

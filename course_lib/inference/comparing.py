@@ -8,8 +8,6 @@ from torch import Tensor
 
 from course_lib.inference.programs import Program
 
-__all__ = ["Check", "benchmark", "check", "in_batches"]
-
 
 class Check(NamedTuple):
     """How far a program's answers are from the model's, see :func:`check`."""

@@ -10,8 +10,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Formatted", "Program", "as_graph", "compiled"]
-
 Program = Callable[[Tensor], Tensor]
 
 

@@ -13,8 +13,6 @@ from course_lib.synthetic.draws import Draws
 from course_lib.synthetic.strokes import chain, stroke, unit, wander
 from course_lib.synthetic.textures import beyond, cells, field, grid
 
-__all__ = ["KINDS", "leaf_shadows", "litter"]
-
 
 def _blend(albedo: np.ndarray, cover: np.ndarray, color: np.ndarray) -> None:
     albedo += cover[..., None] * (color - albedo)

@@ -7,8 +7,6 @@ import numpy as np
 from course_lib.synthetic.draws import Draws
 from course_lib.synthetic.strokes import chain, unit, wander, waver
 
-__all__ = ["Crack", "crack"]
-
 LEVELS = 6  # a crack's path has 2**6 + 1 points
 
 

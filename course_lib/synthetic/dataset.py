@@ -13,8 +13,6 @@ from torch.utils.data import Dataset
 from course_lib.data.classes import CRACK_CLASSES
 from course_lib.synthetic.scene import picture
 
-__all__ = ["COUNTS", "SyntheticCracks"]
-
 # A hairline is a thousandth of a photo's side: a small picture cannot show it.
 SMALL = 96
 COUNTS = {"train": 2000, "validation": 500, "test": 500}

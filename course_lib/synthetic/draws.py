@@ -7,8 +7,6 @@ words from PCG64 and turns them into numbers itself.
 
 import numpy as np
 
-__all__ = ["Draws"]
-
 Shape = int | tuple[int, ...] | None
 
 

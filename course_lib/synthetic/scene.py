@@ -15,8 +15,6 @@ from course_lib.synthetic.cracks import crack
 from course_lib.synthetic.draws import Draws
 from course_lib.synthetic.textures import TEXTURES, beyond, field, tilt
 
-__all__ = ["picture", "stages"]
-
 Key = tuple[int, ...]
 # In clear pictures cracks swallow more light, so that no clutter is as dark.
 DEEPER = 4.0

@@ -4,8 +4,6 @@ import numpy as np
 
 from course_lib.synthetic.draws import Draws
 
-__all__ = ["chain", "stroke", "unit", "wander", "waver"]
-
 
 def unit(angle: float) -> np.ndarray:
     """The direction of an angle in radians, x and y."""

@@ -12,8 +12,6 @@ import numpy as np
 from course_lib.synthetic.draws import Draws
 from course_lib.synthetic.strokes import stroke, unit
 
-__all__ = ["TEXTURES", "beyond", "cells", "field", "grid", "tilt"]
-
 # The color of the matter, float64 [size, size, 3] in 0 ... 1, and the relative change
 # in brightness by its relief, [size, size].
 Matter = tuple[np.ndarray, np.ndarray]

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from course_lib.resnet import BasicBlock, Bottleneck, PlainBlock, ResNet
 
-__all__ = ["FORMAT", "CheckpointError", "describe", "load", "model_from", "read"]
-
 FORMAT = "course_lib checkpoint 1"
 KEYS = ("arch", "classes", "config", "epoch", "history", "model", "preprocessing")
 # Beyond numbers, texts, lists and dictionaries a checkpoint names only these. torch's

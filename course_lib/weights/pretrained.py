@@ -20,8 +20,6 @@ from course_lib.weights.checkpoints import (
     read,
 )
 
-__all__ = ["Pretrained", "load_imagenet_weights", "load_pretrained", "read_weights"]
-
 # Where programs put a state_dict, and what wraps a network and its names.
 INSIDE = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 WRAPPERS = {"module", "_orig_mod"}  # DataParallel, DDP, averaged models; compile
