@@ -10,7 +10,11 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from course_book.figures.code.debugging_clinic import draw_silent
+from course_book.figures.code.debugging_clinic import (
+    dead_channels,
+    draw_activations,
+    draw_silent,
+)
 from course_book.figures.code.growing_the_loop import draw_errors, draw_resumed
 from course_book.figures.code.judging import COUNTS, draw_answers, draw_confusion
 from course_book.figures.code.preprocessing import draw_inputs, draw_lost, draw_resized
@@ -171,3 +175,12 @@ def test_a_training_resumed_whole_lies_on_the_one_without_interruption():
     assert wide[0] == 2.0 and wide[:2] == other[:2]
     assert lines[0].get_linewidth() > lines[1].get_linewidth()
     assert list(lines[3].get_xdata()) == [2, 2]
+
+
+def test_a_channel_without_a_positive_value_is_dead():
+    values = torch.full((2, 4, 3, 3), -1.0)
+    values[1, 0, 2, 2] = 0.5  # one positive value keeps a channel alive
+    values[:, 1] = 0.0
+    assert dead_channels(values) == 0.75
+    *_, shares = draw_activations({"a": [values, -values], "b": [values] * 2}, 2).axes
+    assert [list(line.get_ydata()) for line in shares.lines] == [[75, 25], [75, 75]]
