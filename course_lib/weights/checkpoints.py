@@ -75,10 +75,8 @@ def read(path: Path, foreign: bool = False) -> Any:
         if not foreign or zipfile.is_zipfile(path):
             _check_archive(path, foreign)
         elif head[:1] == b"\x80":
-            with path.open(
-                "rb"
-            ) as file:  # torch's old format: four of them, then bytes
-                for _ in range(4):
+            with path.open("rb") as file:
+                for _ in range(4):  # torch's old format: four pickles, then bytes
                     _check_pickle(path, file, foreign)
         return torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
