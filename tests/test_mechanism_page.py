@@ -5,16 +5,19 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
 
-NOTEBOOK = (
-    Path(__file__).parent.parent / "chapters" / "mechanism" / "forward_pass.ipynb"
-)
+from course_lib.dimensions import unread
+from course_lib.resnet import resnet18
+
+CHAPTER = Path(__file__).parent.parent / "chapters" / "mechanism"
 
 
-@pytest.fixture(scope="module")
-def shown():
+def glued(notebook):
     """Name → text of every number that the page takes from the notebook."""
-    book = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    book = json.loads((CHAPTER / notebook).read_text(encoding="utf-8"))
     outputs = [o for cell in book["cells"] for o in cell.get("outputs", [])]
     stored = {}
     for output in outputs:
@@ -22,6 +25,11 @@ def shown():
             text = "".join(output["data"]["application/papermill.record/text/plain"])
             stored[name] = text.strip("'")
     return stored
+
+
+@pytest.fixture(scope="module")
+def shown():
+    return glued("forward_pass.ipynb")
 
 
 def number(text):
@@ -55,3 +63,25 @@ def test_the_addition_and_the_error_term(shown):
     assert added == pytest.approx(number(shown["sum"]), abs=0.011)
     p = float(shown["p"].removesuffix(" %")) / 100
     assert number(shown["delta"]) == pytest.approx(p - 1, abs=0.0006)
+
+
+def test_softmax_twice_at_the_logits_that_the_page_names():
+    def norm(logits, twice):
+        z = torch.tensor([logits], dtype=torch.float64, requires_grad=True)
+        F.cross_entropy(z.softmax(1) if twice else z, torch.tensor([0])).backward()
+        return z.grad.norm()
+
+    shown = glued("pooling_and_head.ipynb")
+    for name, logits in (("wrong", [-5, 5, 0, 0, 0, 0]), ("start", [0.0] * 6)):
+        ratio = norm(logits, False) / norm(logits, True)
+        assert f"{ratio:.0f}" == shown[f"ratio_{name}"]
+
+
+def test_what_the_page_says_about_the_row_left_over():
+    left = unread(50, 5, 3, 1)
+    assert (left.padding, left.edge) == (1, 1)
+    kinds = nn.Conv2d | nn.MaxPool2d
+    layers = [m for m in resnet18().modules() if isinstance(m, kinds)]
+    pairs = [(m.kernel_size, m.padding) for m in layers]
+    pairs = [(k, p) if isinstance(k, int) else (k[0], p[0]) for k, p in pairs]
+    assert len(pairs) == 21 and all(k == 2 * p + 1 for k, p in pairs)
