@@ -53,26 +53,6 @@ class Report:
         )
 
 
-def _arrays(
-    logits: Tensor | np.ndarray, labels: Tensor | np.ndarray | Sequence[int]
-) -> tuple[Tensor, np.ndarray]:
-    """Checked float64 logits [N, K] and int64 labels [N], on the CPU."""
-    z = torch.as_tensor(logits).detach().to("cpu", torch.float64)
-    y = torch.as_tensor(labels).detach().cpu()
-    if z.ndim != 2 or z.numel() == 0:
-        shape = list(z.shape)
-        raise ValueError(f"logits must have shape [N, K], at least 1 each, got {shape}")
-    whole = not y.is_floating_point() and y.dtype != torch.bool
-    if y.shape != z.shape[:1] or not whole or y.min() < 0 or y.max() >= z.shape[1]:
-        raise ValueError(
-            f"labels must be {len(z)} integers from 0 to {z.shape[1] - 1}, one per row "
-            f"of logits, got shape {list(y.shape)} of {y.dtype}: {y.flatten()[:8]} ..."
-        )
-    if not torch.isfinite(z).all():
-        raise FloatingPointError("a logit is NaN or infinite: the network has diverged")
-    return z, y.to(torch.int64).numpy()
-
-
 def calibration_error(
     probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
 ) -> float:
@@ -118,23 +98,34 @@ def report(
         ValueError: if shapes, types or ranges do not agree.
         FloatingPointError: if a logit is not finite.
     """
-    z, y = _arrays(logits, labels)
-    classes = tuple(map(str, classes))
+    z = torch.as_tensor(logits).detach().to("cpu", torch.float64)
+    y = torch.as_tensor(labels).detach().cpu()
+    if z.ndim != 2 or z.numel() == 0:
+        shape = list(z.shape)
+        raise ValueError(f"logits must have shape [N, K], at least 1 each, got {shape}")
+    whole = not y.is_floating_point() and y.dtype != torch.bool
+    if y.shape != z.shape[:1] or not whole or y.min() < 0 or y.max() >= z.shape[1]:
+        raise ValueError(
+            f"labels must be {len(z)} integers from 0 to {z.shape[1] - 1}, one per row "
+            f"of logits, got shape {list(y.shape)} of {y.dtype}: {y.flatten()[:8]} ..."
+        )
+    if not torch.isfinite(z).all():
+        raise FloatingPointError("a logit is NaN or infinite: the network has diverged")
+    classes, y = tuple(map(str, classes)), y.to(torch.int64)
     if len(classes) != z.shape[1]:
         raise ValueError(
             f"classes must be {z.shape[1]} names, one per logit, got {len(classes)}"
         )
     # Not from probabilities: softmax can round two different logits to the same one.
-    guesses = z.argmax(1).numpy()
-    pairs, k = y * len(classes) + guesses, len(classes)
-    confusion = np.bincount(pairs, minlength=k * k).reshape(k, k).astype(np.int64)
+    k, guesses = len(classes), z.argmax(1)
+    confusion = torch.bincount(k * y + guesses, minlength=k * k).view(k, k).numpy()
     hits = confusion.diagonal().astype(np.float64)
     guessed, support = confusion.sum(0), confusion.sum(1)
     f1 = _ratio(2 * hits, guessed + support)
     return Report(
         classes=classes,
         n=len(y),
-        loss=torch.nn.functional.cross_entropy(z, torch.from_numpy(y)).item(),
+        loss=torch.nn.functional.cross_entropy(z, y).item(),
         accuracy=float(hits.sum() / len(y)),
         precision=_ratio(hits, guessed),
         recall=_ratio(hits, support),

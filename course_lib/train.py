@@ -33,6 +33,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
@@ -103,7 +104,7 @@ def _trainer(
     )
     if options["weights"] is not None:
         start = load_pretrained(options["weights"], model, data.classes)
-        numbers = preprocessing.as_dict() | start.normalization
+        numbers = asdict(preprocessing) | start.normalization
         preprocessing, rate = preprocessing.from_dict(numbers), commands.TUNING
         if distributed.world().writes:
             say(f"weights {options['weights']}: {start.message}")
@@ -203,9 +204,9 @@ def _train(
         commands.check_split(out, data.files)
         metadata = {
             "command": options,
-            "trainer": trainer.config.as_dict(),
+            "trainer": asdict(trainer.config),
             "classes": list(data.classes),
-            "preprocessing": trainer.preprocessing.as_dict(),
+            "preprocessing": asdict(trainer.preprocessing),
             "pictures": dict(zip(("train", "validation", "test"), counts)),
             "split": data.note,
             "device": str(device),

@@ -5,6 +5,7 @@ import json
 import os
 import warnings
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -431,7 +432,7 @@ def test_bad_preprocessing_is_named(arguments, message):
 def test_preprocessing_is_stored_and_read():
     whole = Preprocessing(28, 28, (0.1,), (0.3,))
     for prepare in (Preprocessing.for_photos(96), whole):
-        text = json.dumps(prepare.as_dict())
+        text = json.dumps(asdict(prepare))
         assert Preprocessing.from_dict(json.loads(text)) == prepare
     # Version 1 stored no resize: digits were shown whole.
     old = {"size": 28, "mean": [0.1], "std": [0.3], "channels": 1}

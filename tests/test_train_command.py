@@ -261,7 +261,7 @@ def test_a_folder_whose_name_is_not_utf_8_is_named(tmp_path, capsys):
     folder = os.fsdecode(b"ri\xdfe")
     photos(tmp_path / folder, {"a": 4, "b": 4})
     assert call("--data", folder, "--out", "run") == 2
-    assert "ri\\xdfe/a': the name is not valid UTF-8" in capsys.readouterr().err
+    assert r"ri\udcdfe/a: the name is not valid UTF-8" in capsys.readouterr().err
 
 
 def test_a_new_run_needs_data_and_a_resumed_one_a_run(tmp_path, capsys):
@@ -478,5 +478,5 @@ def test_a_checkpoint_is_a_start_and_brings_its_normalization(tmp_path, capsys):
     start = ("--weights", "moved.pt", "--quiet", *SHORT, "--epochs", 1)
     assert call("--data", folder, *start, "--out", "second") == 0
     after = load_checkpoint("second/best.pt")
-    assert after["preprocessing"]["mean"] == [0.1, 0.2, 0.3]
+    assert after["preprocessing"]["mean"] == (0.1, 0.2, 0.3)
     assert after["config"]["learning_rate"] == 3e-4

@@ -4,6 +4,7 @@ import math
 import os
 import random
 import sys
+from dataclasses import asdict
 from itertools import chain
 
 import numpy as np
@@ -436,11 +437,11 @@ def test_a_bad_setting_is_named(changes, message):
 def test_settings_go_to_json_and_back():
     config = TrainerConfig(class_weights=torch.tensor([0.75, 1.5]), log_dir="logs")
     assert config.class_weights == (0.75, 1.5)
-    back = TrainerConfig(**json.loads(json.dumps(config.as_dict())))
+    back = TrainerConfig(**json.loads(json.dumps(asdict(config))))
     assert back == config
-    assert not [*config.differences(back.as_dict())]
+    assert not [*config.differences(asdict(back))]
     other = TrainerConfig(epochs=3, workers=2, class_weights=config.class_weights)
-    assert [*config.differences(other.as_dict())] == ["epochs was 3 and is 10"]
+    assert [*config.differences(asdict(other))] == ["epochs was 3 and is 10"]
 
 
 def test_a_resnet_says_what_is_wrong_with_its_images():

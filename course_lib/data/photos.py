@@ -23,9 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 MAX_PIXELS = 178_956_970
 
 _PILLOW = "avif bmp gif j2k jfif jp2 jpe jpeg jpg mpo pgm png pnm ppm tif tiff webp"
-IMAGE_SUFFIXES = frozenset(f".{name}" for name in _PILLOW.split())
 _RAW = "3fr arw cr2 cr3 crw dng erf iiq kdc mrw nef nrw orf pef raf raw rw2 srw x3f"
-_RAW_SUFFIXES = frozenset(f".{name}" for name in _RAW.split())
 # Formats that Pillow reads with a plugin: ending -> (module, name on PyPI).
 _HEIF, _JXL = ("pillow_heif", "pillow-heif"), ("pillow_jxl", "pillow-jxl-plugin")
 _PLUGINS = {".heic": _HEIF, ".heif": _HEIF, ".hif": _HEIF, ".jxl": _JXL}
@@ -72,7 +70,7 @@ def _suffix_of(head: bytes, suffix: str) -> str:
 def is_readable(suffix: str) -> bool:
     """Whether Pillow reads files with this ending; loads the plugin that it takes."""
     if suffix not in _PLUGINS:
-        return suffix in IMAGE_SUFFIXES
+        return suffix[1:] in _PILLOW.split()
     module = _PLUGINS[suffix][0]
     if find_spec(module) is None:
         return False
@@ -83,7 +81,7 @@ def is_readable(suffix: str) -> bool:
 
 def advice(suffix: str) -> str | None:
     """What to do about a photo that Pillow cannot read; None about all other files."""
-    if suffix in _RAW_SUFFIXES:
+    if suffix[1:] in _RAW.split():
         return "a camera's raw file; export it as JPEG or 8-bit TIFF first"
     if suffix in _PLUGINS and not is_readable(suffix):
         kind, package = suffix[1:].upper(), _PLUGINS[suffix][1]

@@ -6,7 +6,7 @@ in training at random, else the middle, and ``normalize`` makes floats of them.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Preprocessing":
-        """Read what :meth:`as_dict` gave, or a checkpoint of version 1.
+        """Read what ``dataclasses.asdict`` gave, or a checkpoint of version 1.
 
         Raises:
             ValueError: if a number is missing or wrong.
@@ -76,12 +76,6 @@ class Preprocessing:
             raise ValueError(
                 f"preprocessing must hold size, mean and std, got {stored!r}"
             ) from error
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain numbers and lists, for a checkpoint or a JSON file."""
-        return {
-            k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()
-        }
 
     @property
     def channels(self) -> int:

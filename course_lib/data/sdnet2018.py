@@ -21,15 +21,9 @@ _FOLDERS = ("D/UD", "D/CD", "P/UP", "P/CP", "W/UW", "W/CW")  # by label
 _NAME = re.compile(r"((\d+)-\d+(?:_\d+)?)\.jpe?g", re.IGNORECASE)
 
 # Byte for byte the same picture, once as cracked and once as not. Nobody knows which
-# label is right, so all four files are left out: (label, photo, patch).
-CONTRADICTIONS = frozenset(
-    {
-        (1, "deck/7039", "7039-112"),
-        (0, "deck/7039", "7039-112_2"),
-        (5, "wall/7074", "7074-105"),
-        (4, "wall/7074", "7074-105_2"),
-    }
-)
+# label is right, so all four files are left out.
+CONTRADICTIONS = {"D/CD/7039-112", "D/UD/7039-112_2"}
+CONTRADICTIONS |= {"W/CW/7074-105", "W/UW/7074-105_2"}
 
 
 class SourcePhoto(NamedTuple):
@@ -82,7 +76,7 @@ def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
                 reason = "no file name of SDNET2018"
             if reason is not None:
                 files.skipped.append(Skipped(path, reason))
-            elif (label, photo, match[1]) not in CONTRADICTIONS:
+            elif f"{_FOLDERS[label]}/{match[1]}" not in CONTRADICTIONS:
                 files.paths.append(path)
                 files.labels.append(label)
                 splits.append(source_photos()[photo].split)

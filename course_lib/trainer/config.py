@@ -82,14 +82,9 @@ class TrainerConfig:
         if not fits:
             raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
 
-    def as_dict(self) -> dict[str, Any]:
-        """All settings, ready for ``json.dumps``."""
-        weights = self.class_weights and list(self.class_weights)
-        return asdict(self) | {"class_weights": weights}
-
     def differences(self, other: dict[str, Any]) -> Iterator[str]:
         """What keeps a training with other settings from resuming with these."""
-        for name, mine in self.as_dict().items():
+        for name, mine in asdict(self).items():
             if name not in _FREE and other.get(name) != mine:
                 yield f"{name} was {other.get(name)!r} and is {mine!r}"
 

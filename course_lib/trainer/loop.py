@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -23,7 +24,6 @@ from course_lib.weights.checkpoints import CheckpointError
 
 SAVE_SECONDS = 300.0  # between two checkpoints within an epoch
 AGREE_STEPS = 16  # steps between two questions of all processes whether to stop
-LOOK_STEPS = 20  # steps between two losses in the bar: each makes a GPU wait
 
 
 class Trainer:
@@ -149,7 +149,7 @@ class Trainer:
         batches.check_training(train, self.classes, plan, self.model)
         metadata = {
             "classes": list(self.classes),
-            "preprocessing": self.preprocessing and self.preprocessing.as_dict(),
+            "preprocessing": self.preprocessing and asdict(self.preprocessing),
             "images": images,
         }
         self.state = State(self.model, config, plan.steps, self.amp, metadata)
@@ -199,13 +199,14 @@ class Trainer:
         )
         shown = config.progress and self.world.writes
         with tqdm(
+            steps,
             total=plan.steps,
             initial=state.step,
             desc=f"epoch {state.epoch}/{config.epochs}",
             leave=False,
             disable=None if shown else True,  # None: no bar but in a terminal
         ) as bar:
-            for loss, correct, _ in steps:
+            for loss, correct, _ in bar:
                 state.totals.add(loss, correct, plan.sizes[state.step])
                 state.step += 1
                 stop, save = self._should_stop_or_save()
@@ -214,9 +215,6 @@ class Trainer:
                     self._save()
                 if stop:
                     raise self._interruption(plan.steps)
-                if not bar.disable and state.step % LOOK_STEPS == 0:
-                    bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-                bar.update()
 
     def _should_stop_or_save(self) -> list[float]:
         """Whether to stop, and whether to save now; all processes agree."""

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -96,7 +97,7 @@ class State:
         self.scheduler = schedule_for(self.optimizer, config, steps * config.epochs)
         device = next(model.parameters()).device.type
         self.scaler = torch.amp.GradScaler(device, enabled=amp is torch.float16)
-        more = {"arch": describe(model), "config": config.as_dict()}
+        more = {"arch": describe(model), "config": asdict(config)}
         self.metadata = metadata | more
         self.history = History()
         self.best: dict[str, torch.Tensor] | None = None  # weights of the best epoch

@@ -55,14 +55,10 @@ class TensorBoardLog(SummaryWriter):
             if name != "epoch":
                 self.add_scalar(tag, float(value), number)
         for name, parameter in model.named_parameters():
-            self._histogram(f"weights/{name}", parameter, number)
-            if parameter.grad is not None:
-                self._histogram(f"gradients/{name}", parameter.grad, number)
+            for tag, values in ("weights", parameter), ("gradients", parameter.grad):
+                if values is None or not (finite := values.isfinite()).any():
+                    continue
+                values = values.detach()[finite].float().cpu()
+                # Equal bins: the writer's own 1,500 take longer than a training step.
+                self.add_histogram(f"{tag}/{name}", values, number, bins=BINS)
         self.flush()  # so that an interruption loses nothing
-
-    def _histogram(self, tag: str, tensor: Tensor, number: int) -> None:
-        values = tensor.detach().float().cpu()
-        values = values[torch.isfinite(values)]
-        if values.numel():
-            # Equal bins: the writer's own 1,500 take longer than a training step.
-            self.add_histogram(tag, values, number, bins=BINS)
