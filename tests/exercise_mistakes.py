@@ -452,6 +452,32 @@ MISTAKES = {
                 "state dicts",
             ),
         ],
+        "recall-at": [
+            ("limit * len(false)", "limit * len(scores)", "not of all photos"),
+            ("limit * len(false)", "limit * sum(alarms)", "not of the alarms"),
+            ("<= limit", "< limit", "are allowed"),
+            (
+                "best = max(best, sum(found) / len(found))",
+                "best = max(best, sum(found) / sum(alarms))",
+                "*",
+            ),
+            (
+                "*",
+                "sound = [s for s, c in zip(scores, cracked) if not c]\n"
+                "    sound.sort(reverse=True)\n"
+                "    cut = sound[max(0, int(limit * len(sound)) - 1)]\n"
+                "    found = [s >= cut for s, c in zip(scores, cracked) if c]\n"
+                "    return sum(found) / len(found)",
+                "alarm together",
+            ),
+        ],
+        "repaired-fine-tune": [
+            ("*", "", "which tensors did the optimizer get"),
+            ("SGD(model.parameters()", "SGD(model.fc.parameters()", "not only its"),
+            ("    model.train()\n", "", "which call is missing"),
+            ("in_features, classes)", "in_features, 3)", "old head must go"),
+            ("        optimizer.zero_grad()\n", "", "the five things"),
+        ],
     },
     "backprop": {
         "graph": [

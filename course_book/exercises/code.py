@@ -479,3 +479,154 @@ def check_resume(learner: Learner) -> None:
             f"{fault}; something that the next step needs was not kept as it was, the "
             "momentum say"
         )
+
+
+@check("as many cracks as the allowed false alarms let you find")
+def check_recall_at(learner: Learner) -> None:
+    """``recall_at(scores, cracked, limit)``: the best recall, a float."""
+
+    def best(
+        scores: list,
+        cracked: list,
+        limit: float,
+        *,
+        of: str = "intact",
+        strict: bool = False,
+        gives: str = "recall",
+    ) -> float:
+        found = (0.0, float("inf"), 0.0)  # recall, threshold, precision
+        for threshold in sorted(set(scores), reverse=True):
+            alarms = [score >= threshold for score in scores]
+            hits = sum(a and c for a, c in zip(alarms, cracked))
+            false = sum(alarms) - hits
+            whole = {
+                "intact": len(cracked) - sum(cracked),
+                "all": len(cracked),
+                "alarms": sum(alarms),
+            }[of]
+            allowed = false < limit * whole if strict else false <= limit * whole
+            if allowed and hits / sum(cracked) >= found[0]:
+                found = hits / sum(cracked), threshold, hits / sum(alarms)
+        return found[("recall", "threshold", "precision").index(gives)]
+
+    def ignores_ties(scores: list, cracked: list, limit: float) -> float:
+        intact = sorted((s for s, c in zip(scores, cracked) if not c), reverse=True)
+        threshold = intact[max(0, int(limit * len(intact)) - 1)]
+        hits = sum(s >= threshold for s, c in zip(scores, cracked) if c)
+        return hits / sum(cracked)
+
+    cases = [
+        ([0.9, 0.8, 0.7, 0.6, 0.2], [True, False, True, True, False], 0.5),
+        ([0.9, 0.5, 0.5, 0.1, 0.1, 0.1], [False, False, True, False, False, True], 0.0),
+    ]
+    for seed, limit in enumerate((0.05, 0.1, 0.25, 0.25, 0.5)):
+        draws = RandomInputs(80 + seed)
+        cracked = [True] * draws.integer(6, 12) + [False] * 20
+        scores = draws.labels(len(cracked), 11).tolist()
+        shifted = [min(10, s + 3 * c) / 10 for s, c in zip(scores, cracked)]
+        cases.append((shifted, cracked, limit))
+    judge(
+        learner,
+        cases,
+        best,
+        [
+            (
+                lambda s, c, limit: best(s, c, limit, of="alarms"),
+                "the limit is a share of the intact photos, not of the alarms",
+            ),
+            (
+                lambda s, c, limit: best(s, c, limit, of="all"),
+                "the limit is a share of the intact photos, not of all photos",
+            ),
+            (
+                lambda s, c, limit: best(s, c, limit, gives="threshold"),
+                "this is the threshold: how many of the cracked photos pass it?",
+            ),
+            (
+                lambda s, c, limit: best(s, c, limit, gives="precision"),
+                "this is precision; recall asks how many of the cracked photos raise "
+                "an alarm",
+            ),
+            (
+                lambda s, c, limit: best(s, c, limit, strict=True),
+                "just as many false alarms as the limit allows are allowed",
+            ),
+            (
+                ignores_ties,
+                "photos of equal score raise the alarm together, or not at all",
+            ),
+        ],
+        "try each score as the threshold, keep those that raise few false alarms, and "
+        "return the best recall",
+        shown="drawn scores",
+    )
+
+
+class _Headed(nn.Module):
+    """A convolution, BN and a head ``fc``."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(4)
+        self.fc = nn.Linear(4, classes)
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, 2, H, W]
+        return self.fc(F.relu(self.bn(self.conv(x))).mean((2, 3)))
+
+
+@check("the new head learns, and so does everything below it")
+def check_repaired_fine_tune(learner: Learner) -> None:
+    """``repaired_fine_tune(model, classes, batches)`` returns the trained model."""
+
+    def tuned(model: nn.Module, classes: int, data: list) -> nn.Module:
+        model.fc = nn.Linear(model.fc.in_features, classes)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        model.train()
+        for x, y in data:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        return model
+
+    for seed, classes in ((70, 2), (71, 5)):
+        model = RandomInputs(seed).fill(_Headed(3).double()).float().eval()
+        data = [(x.float(), y) for x, y in batches(seed, (6, 6, 6, 6), classes)]
+        call = f"{learner.name}(model, {classes}, batches)"
+        arguments = (copy.deepcopy(model), classes, data)
+        torch.manual_seed(seed)
+        got = learner.guard(lambda a=arguments: learner.answer(*a), call, arguments)
+        learner.something(got, call)
+        torch.manual_seed(seed)
+        want = tuned(copy.deepcopy(model), classes, data)
+        if not isinstance(got, _Headed) or not isinstance(got.fc, nn.Linear):
+            raise NotYet(f"{call} should return the model, and {describe(got)} came")
+        if got.fc.weight.shape != want.fc.weight.shape:
+            raise NotYet(
+                f"{call}: the head has {got.fc.out_features} outputs for {classes} "
+                "classes; the old head must go"
+            )
+        torch.manual_seed(seed)
+        fresh = nn.Linear(4, classes)
+        if torch.equal(got.fc.weight, fresh.weight):
+            raise NotYet(
+                f"{call}: the new head is as it was drawn, it has not learned a thing; "
+                "which tensors did the optimizer get, and when?"
+            )
+        if torch.equal(got.conv.weight, model.conv.weight):
+            raise NotYet(
+                f"{call}: the convolution has not moved; all of the network should "
+                "learn, not only its head"
+            )
+        if torch.equal(got.bn.running_mean, model.bn.running_mean):
+            raise NotYet(
+                f"{call}: BN's statistics have not moved; the model came in eval mode, "
+                "so which call is missing?"
+            )
+        fault = difference(got.fc.weight, want.fc.weight, "the weight of the head")
+        fault = fault or difference(got.conv.weight, want.conv.weight, "conv.weight")
+        if fault:
+            raise NotYet(
+                f"{call}: {fault}; keep rate, momentum and the five things of a step, "
+                "and mend only the order"
+            )
