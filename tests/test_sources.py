@@ -315,7 +315,8 @@ def test_sdnet2018(tmp_path):
     with pytest.warns(UserWarning, match="60 of SDNET2018's 56,088"):
         data = source("sdnet2018", root=tmp_path, cache=tmp_path, size=32)
     assert sum(sizes(data)) == 60 and data.note.startswith("split by photo")
-    assert data.files == ([], [], []) and data.classes == CRACK_CLASSES
+    assert [len(part) for part in data.files] == sizes(data)
+    assert data.files[0][0][0].startswith("D/UD/70") and data.classes == CRACK_CLASSES
 
 
 # ----------------------------------------------------------------------- byte images

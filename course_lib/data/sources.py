@@ -90,10 +90,9 @@ def source(
         chosen, note = _divide(files, home, said, decoded.pixels, bad, no_test)
         facts = decoded.path, files.labels
         parts = tuple(ByteImages(*facts, part, files.classes) for part in chosen)
-        made = Source(parts, files.classes, how, note)
         names = [path.relative_to(files.root).as_posix() for path in files.paths]
-        facts = [[(names[i], decoded.pixels[i]) for i in part] for part in chosen]
-        return made if name in NAMES else made._replace(files=tuple(facts))
+        known = [[(names[i], decoded.pixels[i]) for i in part] for part in chosen]
+        return Source(parts, files.classes, how, note, tuple(known))
     if no_test:
         test = ByteImages(made.parts[2].images[:0], [], classes=made.classes)
         made = made._replace(parts=(*made.parts[:2], test))
