@@ -77,7 +77,7 @@ class Predictor(NamedTuple):
         batch = prepare(image)[None].to(next(self.model.parameters()).dtype)
         if isinstance(self.model, ResNet):
             check_batch(self.model, batch)
-        # The label, of which nothing is known, is used for the loss alone.
+        # evaluate wants a label; only the loss, which nobody reads here, depends on it.
         loader = [(batch, torch.tensor([0]))]
         logits = evaluate(self.model, loader)["logits"]
         if logits.shape != (1, len(self.classes)):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from course_lib.data.photos import PhotoError, PhotoWarning, Skipped, read_photo
 from course_lib.data.preprocessing import Preprocessing
@@ -126,8 +127,6 @@ def _clean(path: Path, size: int) -> None:
 def _build(
     path: Path, head: bytes, paths: Sequence[Path], how: Preprocessing, progress: bool
 ) -> None:
-    from tqdm.auto import tqdm
-
     scratch = path.with_suffix(f".{os.getpid()}.building")
     digests, notes = [], []
     try:

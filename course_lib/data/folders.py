@@ -1,4 +1,4 @@
-"""The photos of a folder, by name: what is data at all, and of which class.
+"""The photos of a folder, by name: which files are data, and of which class.
 
 ``torchvision.datasets.ImageFolder`` reads a tidy folder just as well, but takes
 ``.ipynb_checkpoints`` for a class, and passes in silence over what it cannot read.

@@ -1,4 +1,4 @@
-"""Which files are photos, and one opened: of any camera, phone or broken download.
+"""Which files are photos, and how to open one, whatever camera or phone wrote it.
 
 What comes out is always an upright RGB picture with 8 bits per channel. What
 cannot be opened raises :class:`PhotoError` with the file and the reason.

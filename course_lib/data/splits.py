@@ -112,7 +112,7 @@ def _by_class(
         units: dict[int, list[int]] = {}
         for index in mine:
             units.setdefault(copies[index], []).append(index)
-        waiting = sorted(units.values(), key=len)  # many copies: for training
+        waiting = sorted(units.values(), key=len)  # large sets of copies go to training
         share = max(1, round(0.15 * len(mine)))
         for left, part in zip(range(len(parts), 0, -1), parts):
             taken: list[int] = []
