@@ -124,5 +124,5 @@ def test_the_library_is_small(capsys):
     assert len(entries) <= 16
     # What is taught keeps its promise. The other one is 8,000: until it holds, no line
     # more than there are now. Lower the number with every line that goes.
-    assert total <= 8_282
+    assert total <= 8_281
     assert taught <= 2_400
