@@ -298,7 +298,7 @@ def test_the_floor_is_seen_and_said(browser, book):
                 "1 row of padding. No input value is lost",
             ),
             ("layer2.0.downsample.0", "= ⌊27.5⌋ + 1 = 28", "784 of 3,136 input values"),
-            ("E1", "= ⌊56⌋ + 1 = 57", "every row is read"),
+            ("pooling with K = 2", "= ⌊56⌋ + 1 = 57", "every row is read"),
         ):
             choose.select_option(label=next(t for t in labels if t.startswith(label)))
             text = box.inner_text()
@@ -559,8 +559,8 @@ def test_the_scalar_argument_is_course_libs(browser):
     assert compared > 2000
 
 
-def test_gradients_with_and_without_bn(browser, book, places):
-    with visit(browser, book.as_uri(), places["gradient_flow"][0]) as (page, _):
+def test_gradients_with_and_without_bn(browser, book):
+    with visit(browser, book.as_uri(), "chapters/backprop/index.html") as (page, _):
         box = frame(page, "gradient_flow")
         assert "in real networks, plain 10−10.4, residual 1.3" in said(box)
         box.get_by_label("batch normalization").check()
