@@ -166,10 +166,10 @@ def conv_backward(data: dict[str, Any]) -> str:
         parts,
     )
     products = " + ".join(f"{minus(value)}·{weight}" for value, weight in terms)
+    size = f"{k} × {k}".replace(" ", "\N{NO-BREAK SPACE}")
     return still(
         drawing,
-        f"Backward through a convolution of {k}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{k} "
-        f"with stride {stride}: the "
+        f"Backward through a convolution of {size} with stride {stride}: the "
         f"numbers of δ are written with zeros between them, and the flipped kernel "
         f"walks over them. The window makes the number in row {at[0]}, column "
         f"{at[1]} (from 0): {products} = {minus(int(back[at]))}.",
