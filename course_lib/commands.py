@@ -65,7 +65,7 @@ def train_parser(description: str | None = None) -> argparse.ArgumentParser:
     add("--data", metavar="synthetic|sdnet2018|digits|mnist|DIR", help=text)
     text = "where sdnet2018 or mnist is (default: data)"
     add("--root", default="data", metavar="DIR", help=text)
-    add("--download", action=switch, help="fetch mnist if it is not there")
+    add("--download", action=switch, help="fetch sdnet2018 or mnist if missing")
     add("--skip-broken", action=switch, help="leave out files that are no photos")
     add("--no-test", action=switch, help="set no photos aside for a test at the end")
     add("--size", type=int, help="side of what the network sees (default: the data's)")

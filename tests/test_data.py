@@ -132,7 +132,7 @@ def test_a_tree_with_foreign_files(tmp_path):
 def test_no_tree(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         read_sdnet2018(tmp_path / "nowhere")
-    assert "python -m course_book.sdnet2018 " in str(caught.value)
+    assert "add --download" in str(caught.value)
 
 
 def test_a_closed_folder_beside_the_tree_is_passed_over(tmp_path, monkeypatch):

@@ -13,9 +13,11 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from course_book import sdnet2018
-from course_book.sdnet2018 import DownloadError, download_sdnet2018, fetch
+from course_lib.data import download
+from course_lib.data.download import DownloadError, download_sdnet2018, fetch
+from course_lib.data.photos import PhotoError
 from course_lib.data.sdnet2018 import read_sdnet2018
+from course_lib.data.sources import source
 
 BODY = bytes(range(256)) * 4000  # 1 MB
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -110,7 +112,7 @@ def test_no_network(server, tmp_path):
 def test_a_connection_that_breaks_or_falls_silent(server, tmp_path, monkeypatch):
     server.cut = 300_000
     refused(server, tmp_path, "checksum mismatch")
-    monkeypatch.setattr(sdnet2018, "TIMEOUT", 0.2)
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
     server.silence = 1
     refused(server, tmp_path, "timed out")
     works_again(server, tmp_path)
@@ -173,9 +175,9 @@ def nested(path, names):
 
 
 def publish(server, monkeypatch, name):
-    monkeypatch.setattr(sdnet2018, "URL", server.url)
-    monkeypatch.setattr(sdnet2018, "ARCHIVE", name)
-    monkeypatch.setattr(sdnet2018, "MD5", hashlib.md5(server.body).hexdigest())
+    monkeypatch.setattr(download, "URL", server.url)
+    monkeypatch.setattr(download, "ARCHIVE", name)
+    monkeypatch.setattr(download, "MD5", hashlib.md5(server.body).hexdigest())
 
 
 def test_sdnet2018_from_the_server_to_items(server, tmp_path, monkeypatch):
@@ -183,7 +185,10 @@ def test_sdnet2018_from_the_server_to_items(server, tmp_path, monkeypatch):
     server.body = nested(tmp_path / "made.zip", names)
     publish(server, monkeypatch, "DATA.zip")
     root = tmp_path / "root"
-    download_sdnet2018(root, progress=False)
+    missing = pytest.warns(UserWarning, match="3 of SDNET2018's 56,088")
+    alike = pytest.raises(PhotoError, match="the same picture is in another class")
+    with missing, alike:
+        source("sdnet2018", root=root, cache=tmp_path, download=True)
     assert {p.name for p in root.iterdir()} == {"DATA.zip", "SDNET2018"}
     with pytest.warns(UserWarning, match="3 of SDNET2018's 56,088"):
         files, _ = read_sdnet2018(root)
@@ -236,7 +241,7 @@ def test_a_failure_says_which_file_to_fetch_and_where_to_put_it(
     server, tmp_path, monkeypatch
 ):
     server.code = 403
-    monkeypatch.setattr(sdnet2018, "URL", server.url)
+    monkeypatch.setattr(download, "URL", server.url)
     with pytest.raises(DownloadError, match=r"_ALL\.zip could not .*403") as caught:
         download_sdnet2018(tmp_path, progress=False)
     size_and_md5 = "528,286,896 bytes, MD5 677411e784f194422c90f52d9ed0d7c6"

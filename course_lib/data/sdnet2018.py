@@ -62,9 +62,9 @@ def read_sdnet2018(root: Path) -> tuple[PhotoFiles, list[str]]:
     tree = find_tree(root)
     if tree is None:
         raise FileNotFoundError(
-            f"no SDNET2018 tree (D/CD, D/UD, P/CP, ...) below {root}; fetch it with "
-            f"python -m course_book.sdnet2018 {root} (528 MB). Without it, the data "
-            'set "synthetic" has the same six classes.'
+            f"no SDNET2018 tree (D/CD, D/UD, P/CP, ...) below {root}; add "
+            "--download (in Python download=True) to fetch its 528 MB. Without it, the "
+            'data set "synthetic" has the same six classes.'
         )
     files, splits = PhotoFiles(tree, [], [], CRACK_CLASSES, []), []
     there = [(i, tree / name) for i, name in enumerate(_FOLDERS)]

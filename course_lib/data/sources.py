@@ -9,6 +9,7 @@ from typing import NamedTuple
 from course_lib.data.cache import Decoded, decode
 from course_lib.data.classes import CRACK_CLASSES
 from course_lib.data.digits import digits, mnist
+from course_lib.data.download import download_sdnet2018
 from course_lib.data.folders import (
     PhotoFiles,
     folders_in,
@@ -67,7 +68,7 @@ def source(
             224 for a folder.
         root: folder with "sdnet2018" or "mnist".
         cache: folder for decoded photos, by default ``~/.cache/course_lib``.
-        download: let torchvision fetch MNIST if it is not there.
+        download: fetch SDNET2018 or MNIST if it is not there.
         skip_broken: leave out, with a warning, files that are no usable photos and
             pictures that are in two classes; else they are a PhotoError.
         no_test: set no test part aside; it is empty then.
@@ -84,7 +85,7 @@ def source(
         made = _synthetic(size)
     else:
         how = Preprocessing.for_photos(size)
-        files, home, said = _find(name, root)
+        files, home, said = _find(name, root, download, progress)
         cache = cache or Path.home() / ".cache" / "course_lib"
         decoded, bad = _decode(files, cache, how, skip_broken, progress)
         chosen, note = _divide(files, home, said, decoded.pixels, bad, no_test)
@@ -122,9 +123,13 @@ def _synthetic(size: int) -> Source:
     return Source(parts, CRACK_CLASSES, how, note)
 
 
-def _find(name: str, root: Path) -> tuple[PhotoFiles, list[int], str]:
+def _find(
+    name: str, root: Path, download: bool, progress: bool
+) -> tuple[PhotoFiles, list[int], str]:
     """Photos, the part of each, and who says so: "" if there is only one part."""
     if name == "sdnet2018":
+        if download:
+            download_sdnet2018(root, progress=progress)
         files, splits = read_sdnet2018(root)
         return files, [SPLITS.index(split) for split in splits], "split by photo"
     folder = Path(name)

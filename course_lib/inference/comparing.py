@@ -15,18 +15,27 @@ class Check(NamedTuple):
     error: float  # ‖logits − exact‖ / ‖exact‖
     images: int
     same: int  # images with the same most likely class
+    changed: int = 0  # images whose answer changed in spite of a safe lead
 
     def __str__(self) -> str:
         answers = f"the same answer for {self.same} of {self.images} images"
         return f"relative error {self.error:.1e}, {answers}"
 
 
-def check(logits: Tensor, exact: Tensor) -> Check:
-    """Compare a program's logits [B, classes] with the model's own, ``exact``."""
+def check(logits: Tensor, exact: Tensor, margin: float | None = None) -> Check:
+    """Compare a program's logits [B, classes] with the model's own, ``exact``.
+
+    An error of at most ``margin`` cannot turn an answer whose most likely class leads
+    by more than twice that; where it is the largest error on *other* images, such
+    answers may change all the same, and ``changed`` counts them.
+    """
     difference, exact = logits.double() - exact.double(), exact.double()
     error = (difference.norm() / exact.norm().clamp_min(1e-300)).item()
-    same = (logits.argmax(1) == exact.argmax(1)).sum().item()
-    return Check(error, len(exact), same)
+    stays, changed = logits.argmax(1) == exact.argmax(1), 0
+    if margin is not None and exact.shape[1] > 1:
+        first, second = exact.topk(2, dim=1).values.unbind(1)
+        changed = (~stays & (first - second > 2 * margin)).sum().item()
+    return Check(error, len(exact), stays.sum().item(), changed)
 
 
 def benchmark(

@@ -1,9 +1,4 @@
-"""Fetch SDNET2018 and unpack it: ``python -m course_book.sdnet2018 data``.
-
-``course_lib.data.sdnet2018`` says what it is, and reads it.
-"""
-
-from __future__ import annotations
+"""Fetch SDNET2018 and unpack it; ``course_lib.data.sdnet2018`` reads it."""
 
 import contextlib
 import http.client
@@ -15,8 +10,6 @@ import zipfile
 from pathlib import Path
 
 from course_lib.data.sdnet2018 import find_tree
-
-__all__ = ["DownloadError", "download_sdnet2018", "fetch"]
 
 URL = (
     "https://digitalcommons.usu.edu/cgi/viewcontent.cgi"
@@ -32,7 +25,7 @@ _BY_HAND = (
 TIMEOUT = 30.0  # seconds without a byte
 
 
-class DownloadError(RuntimeError):
+class DownloadError(OSError):
     """A file could not be fetched or unpacked; the message says what to do."""
 
 
@@ -83,10 +76,3 @@ def download_sdnet2018(root: Path, *, progress: bool = True) -> None:
             Path(scratch, "tree").replace(root / "SDNET2018")
     except Exception as error:  # each way to pack has errors of its own
         raise DownloadError(f"{archive} was not unpacked: {error}") from error
-
-
-if __name__ == "__main__":
-    try:
-        download_sdnet2018(Path(sys.argv[1] if sys.argv[1:] else "data"))
-    except DownloadError as problem:
-        sys.exit(f"error: {problem}")
